@@ -1,0 +1,36 @@
+# demo: the whole story in minutes · test: everything · check: what to run before a commit (under a minute)
+.PHONY: demo test check lint types clean
+.DEFAULT_GOAL := check
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+demo: $(VENV)/.installed
+	@$(BIN)/unmask demo
+
+test: $(VENV)/.installed
+	@$(BIN)/python -m pytest
+
+check: lint types
+	@$(BIN)/python -m pytest -m "not slow and not gpu"
+
+lint: $(VENV)/.installed
+	@$(BIN)/ruff check --quiet
+
+types: $(VENV)/.installed
+	@$(BIN)/mypy
+
+clean:
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+# torch first and by itself: it is nearly all of the download, and a failure there is plain to see
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: unmask needs Python 3.11 or newer; install it or pass PYTHON=..." >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) torch==2.13.0
+	@$(PIP) -e '.[dev]'
+	@touch $@

@@ -1,0 +1,170 @@
+"""`unmask bench`: measure samplers and learned orders on the same problems."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from unmask.cli.common import PATH, WHOLE, WORD, Machine, check_number, default, find_order
+from unmask.cli.watch import Watch
+from unmask.core.errors import UserError
+from unmask.denoisers.folder import TextDenoiser
+from unmask.denoisers.hub import load_denoiser
+from unmask.evaluate.accuracy import deployed_accuracy
+from unmask.evaluate.bench import Progress, bench
+from unmask.evaluate.table import TableRow, print_table, to_json
+from unmask.evaluate.tune import Trial, Tuned, bench_samplers, tune
+from unmask.orders.folder import LearnedOrder, load_order
+from unmask.samplers import SAMPLERS, make_sampler
+from unmask.tasks import make_task
+from unmask.tasks.base import Task, check_split
+
+DEFAULT_SAMPLERS = ("iid", "random", "left-to-right", "top-prob", "margin", "entropy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Measure samplers and learned orders on the same problems; a second start does only what is missing.
+
+    Leaves OUT/records.jsonl (one line per answer) and OUT/table.json, and prints the table. With orders, every sampler
+    runs at each order's mean steps, rounded up, and at its maximum.
+
+    example: unmask bench --denoiser wordprob --task wordprob --budgets 2 4 8 --out runs/bench
+
+    example: unmask bench --denoiser wordprob --task wordprob --orders runs/order --budgets 4 --tune --out runs/fair
+    """
+
+    denoiser: Annotated[str, WORD]
+    """A bundled name (`unmask list denoisers`), a folder, or owner/name on the hub."""
+    task: Annotated[str, WORD]
+    """Where the problems come from: see `unmask list tasks`."""
+    out: Path
+    """Folder of the records."""
+    data: Annotated[str | None, PATH, default("none")] = None
+    """File or folder the task reads, if it reads one."""
+    split: Annotated[str, WORD] = "test"
+    """Which problems of the task."""
+    samplers: tuple[str, ...] = DEFAULT_SAMPLERS
+    """Samplers as NAME:key=value,...; NAME@STEPS runs at that budget only. See `unmask list samplers`."""
+    orders: tuple[str, ...] = ()
+    """Folders of learned orders, as DIR or LABEL=DIR."""
+    budgets: tuple[int, ...] = (4,)
+    """The most steps a response may take; each is a row of the table."""
+    one_per_step: tuple[str, ...] = ()
+    """Samplers, and labels of orders, to run with one position per step as well."""
+    seeds: Annotated[tuple[int, ...], default("that of --seed")] = ()
+    """Seeds of the random draws."""
+    count: Annotated[int, WHOLE] = 500
+    """How many problems."""
+    tune: bool = False
+    """Give each sampler its best block, end-of-text rule and level on validation first (minutes to hours)."""
+    tune_count: Annotated[int, WHOLE] = 500
+    """Validation problems to tune on."""
+    batch: Annotated[int, WHOLE] = 64
+    """Problems decoded together; changes nothing but speed and memory."""
+    json: bool = False
+    """Print the rows as JSON instead of the table."""
+    overwrite: bool = False
+    """Start anew where OUT holds the records of another run."""
+    machine: Machine = field(default_factory=Machine)
+
+    def run(self) -> None:
+        """Tune if asked to, measure, print."""
+        check_number("--count", self.count, 1)
+        check_number("--tune-count", self.tune_count, 1)
+        check_number("--batch", self.batch, 1)
+        self.machine.apply()
+        for text in self.samplers:
+            make_sampler(text.partition("@")[0], end_token=0)
+        task = make_task(self.task, self.data)
+        check_split(self.split, task)
+        check_records_folder(self.out)
+        orders = load_orders(self.orders, self.machine.device)
+        denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
+        samplers = self.tuned(denoiser, task, orders) if self.tune else list(self.samplers)
+        with Watch("bench") as watch:
+            rows = bench(
+                denoiser,
+                task,
+                self.split,
+                samplers=samplers,
+                orders=orders,
+                budgets=self.budgets,
+                one_per_step=self.one_per_step,
+                seeds=self.seeds or (self.machine.seed,),
+                count=self.count,
+                out=self.out,
+                overwrite=self.overwrite,
+                progress=lambda at: show(watch, at),
+                batch=self.batch,
+            )
+        print_rows(rows, self.json)
+
+    def tuned(self, denoiser: TextDenoiser, task: Task, orders: Mapping[str, LearnedOrder]) -> list[str]:
+        """The best settings of every sampler at the steps each order takes on validation, or at the budgets."""
+        for name in self.samplers:
+            if name not in SAMPLERS:
+                raise UserError(f"--tune picks the options itself: give bare names, not `{name}`")
+        goals: list[tuple[float, int]] = [] if orders else [(float(budget), budget) for budget in self.budgets]
+        for order in orders.values():
+            for budget in self.budgets:
+                taken = deployed_accuracy(denoiser, task, "validation", self.tune_count, order, budget)
+                goals.append((taken.steps_mean, taken.steps_max))
+        chosen: dict[str, None] = {}
+        with Watch("tune") as watch:
+            for mean, most in goals:
+                found: dict[str, Tuned] = tune(
+                    denoiser,
+                    task,
+                    self.samplers,
+                    target_steps=mean,
+                    max_steps=most,
+                    count=self.tune_count,
+                    out=self.out,
+                    overwrite=False,
+                    progress=lambda trial: show_trial(watch, trial),
+                )
+                chosen |= dict.fromkeys(bench_samplers(found))
+        return list(chosen)
+
+
+def check_records_folder(out: Path) -> None:
+    """Raise UserError if `out` is the folder of something that is no bench."""
+    if (out / "run.json").is_file() or (out / "model.safetensors").is_file():
+        raise UserError(f"{out} is the folder of another run; choose another folder for the records")
+
+
+def load_orders(words: tuple[str, ...], device: str) -> dict[str, LearnedOrder]:
+    """Learned orders by label: `learned` if there is one without a label, else the names of their folders."""
+    found: dict[str, LearnedOrder] = {}
+    for word in words:
+        label, equals, path = word.rpartition("=")
+        folder = find_order(Path(path))
+        if not equals:
+            named = folder.resolve().parent if folder.name == "order" else folder.resolve()
+            label = "learned" if len(words) == 1 else named.name
+        if not label or label in found:
+            raise UserError(f"two orders cannot both be called `{label}`: write --orders LABEL=DIR")
+        found[label] = load_order(folder, device)
+    return found
+
+
+def show(watch: Watch, at: Progress) -> None:
+    """A line on where the bench stands."""
+    share = f"{100 * at.right / at.done:.1f} %" if at.done else ""
+    watch.show(f"{at.sampler} @{at.budget} seed {at.seed}  {share}", at.done, at.total)
+
+
+def show_trial(watch: Watch, trial: Trial) -> None:
+    """A line on what was tried last."""
+    spec, budget = trial.candidate
+    watch.show(f"{spec} @{budget}  {100 * trial.accuracy.accuracy:.1f} %", trial.done, trial.done)
+
+
+def print_rows(rows: list[TableRow], as_json: bool) -> None:
+    """The table, or its rows as JSON, on stdout."""
+    if as_json:
+        print(json.dumps(to_json(rows)))
+    else:
+        print_table(rows, to="stdout")

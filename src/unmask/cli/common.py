@@ -1,0 +1,209 @@
+"""What the verbs share: machine flags, how values are read and printed, and errors in one sentence."""
+
+import contextlib
+import io
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from itertools import takewhile
+from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeVar
+
+import torch
+import tyro
+from tyro.constructors import PrimitiveConstructorSpec
+
+from unmask.core.errors import UserError
+from unmask.core.registry import check_name
+
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+class Command(Protocol):
+    """A verb: a frozen dataclass of its arguments that can run. Its docstring ends with an example."""
+
+    def run(self) -> None:
+        """Do it: data to stdout, everything else to stderr."""
+        ...
+
+
+Parsed = TypeVar("Parsed", bound=Command)
+
+
+# ---- optional values: no `{None}|INT` in the help, and an error that says what was expected
+
+
+def _optional(kind: Callable[[str], Any], noun: str, metavar: str) -> PrimitiveConstructorSpec[Any]:
+    def read(words: list[str]) -> Any:
+        try:
+            return kind(words[0])
+        except ValueError:
+            raise ValueError(f"expected {noun}, got `{words[0]}`") from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=read,
+        is_instance=lambda value: True,
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def default(words: str) -> Any:
+    """What the help says in place of `(default: None)`."""
+    return tyro.conf.arg(help_behavior_hint=f"(default: {words})")
+
+
+WHOLE = _optional(int, "a whole number", "N")
+NUMBER = _optional(float, "a number", "X")
+WORD = _optional(str, "a word", "NAME")
+PATH = _optional(Path, "a path", "PATH")
+
+
+# ---- the machine
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how to compute."""
+
+    device: Annotated[str, WORD] = "cpu"
+    """Where to compute: cpu, cuda, cuda:1, mps."""
+    dtype: Annotated[str | None, WORD, default("fit: as the preset says; else float32")] = None
+    """Precision of the denoiser: float32, bfloat16 or float16."""
+    threads: Annotated[int | None, WHOLE, default("torch's own choice")] = None
+    """CPU threads."""
+    seed: Annotated[int, WHOLE] = 0
+    """What every random draw derives from."""
+
+    def apply(self) -> None:
+        """Check the values and set the threads. Raises UserError on a device this machine has not got."""
+        if self.threads is not None:
+            check_number("--threads", self.threads, 1)
+            torch.set_num_threads(self.threads)
+        if self.dtype is not None:
+            check_name(self.dtype, DTYPES, "dtype")
+        check_number("--seed", self.seed, 0)
+        check_device(self.device)
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The dtype to load a denoiser in."""
+        return DTYPES[self.dtype or "float32"]
+
+
+def check_device(name: str) -> None:
+    """Raise UserError unless `name` is a device of this machine."""
+    try:
+        torch.empty(0, device=torch.device(name))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        raise UserError(f"no device `{name}` on this machine; found {', '.join(found)}") from error
+
+
+def check_number(flag: str, value: float, low: float, high: float = float("inf")) -> None:
+    """Raise UserError unless low <= value <= high."""
+    if not low <= value <= high:
+        span = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+        raise UserError(f"{flag} must be {span}, got {value:g}")
+
+
+def check_given(command: object, low: float, high: float, *names: str) -> None:
+    """`check_number` on every named field of `command` that is not None."""
+    for name in names:
+        if (value := getattr(command, name)) is not None:
+            check_number(f"--{name.replace('_', '-')}", value, low, high)
+
+
+def find_order(folder: Path) -> Path:
+    """The folder of a learned order; that of the run which made it will do."""
+    inside = folder / "order"
+    return inside if (inside / "config.json").is_file() and not (folder / "config.json").is_file() else folder
+
+
+# ---- words for people
+
+
+def say(text: str) -> None:
+    """Tell the person, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_columns(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and what they are, on stdout."""
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, about in rows:
+        print(f"{name:<{width}}  {about}".rstrip())
+
+
+def first_line(thing: object) -> str:
+    """The first line of a docstring, without its full stop."""
+    return (thing.__doc__ or "").strip().partition("\n")[0].removesuffix(".")
+
+
+# ---- parsing
+
+
+def flags(kind: type[Any]) -> list[str]:
+    """Every `--flag` of a dataclass of arguments, those of the machine included."""
+    names = [item.name for part in (kind, Machine) for item in fields(part)]
+    return [f"--{name.replace('_', '-')}" for name in names]
+
+
+def check_flags(kind: type[Any], verb: str, arguments: Sequence[str]) -> None:
+    """Raise UserError on a flag that `verb` has not got, with the nearest one it has."""
+    known = flags(kind)
+    given = list(arguments)[: arguments.index("--")] if "--" in arguments else arguments
+    for word in given:
+        flag = word.partition("=")[0].replace("_", "-")
+        if flag.startswith("--") and flag not in (*known, "--help") and not flag.startswith("--tyro-"):
+            close = get_close_matches(flag, known, n=1, cutoff=0.5)
+            meant = f" Did you mean `{close[0]}`?" if close else ""
+            raise UserError(f"`unmask {verb}` has no flag `{flag}`.{meant} hint: `unmask {verb} --help`")
+
+
+def parse(kind: type[Parsed], verb: str, arguments: Sequence[str]) -> Parsed:
+    """The arguments of a verb. Prints --help and exits 0, or raises UserError in one sentence."""
+    check_flags(kind, verb, arguments)
+    boxed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(boxed):
+            return tyro.cli(
+                kind,
+                prog=f"unmask {verb}",
+                args=list(arguments),
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+            )
+    except SystemExit as stopped:
+        if not stopped.code:
+            raise
+    raise UserError(f"{sentence(boxed.getvalue())}; hint: `unmask {verb} --help`")
+
+
+def sentence(box: str) -> str:
+    """What is said in the first section of one of tyro's framed messages, as one sentence."""
+    rows = [row.strip("│ ") for row in box.splitlines() if not row.startswith(("╭", "╰"))]
+    section = list(takewhile(lambda row: not row.startswith("─"), rows))
+    text = " ".join(" ".join(section).split()).removesuffix(".")
+    if text.startswith("Missing from"):
+        names = re.findall(r"^│ {5}(--[\w-]+|[A-Z]+\b)", box, re.MULTILINE)
+        return f"missing {', '.join(names)}"
+    if text.startswith("Unrecognized options: "):
+        return f"cannot place `{text.partition(': ')[2]}`"
+    text = text.replace("Error parsing ", "", 1)
+    return text[:1].lower() + text[1:] if text else "cannot read the arguments"
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show warnings as `warning: sentence` instead of the line of code that raised them."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
+        yield

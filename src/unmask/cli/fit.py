@@ -1,0 +1,166 @@
+"""`unmask fit`: train or fine-tune a denoiser."""
+
+import os
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from unmask.cli.common import (
+    NUMBER,
+    PATH,
+    WHOLE,
+    WORD,
+    Machine,
+    check_given,
+    default,
+    say,
+)
+from unmask.core.draws import Draws
+from unmask.core.errors import UserError
+from unmask.core.registry import check_name
+from unmask.denoisers.folder import TextDenoiser
+from unmask.evaluate.accuracy import deployed_accuracy
+from unmask.objectives.denoising import denoising_loss, mask_for_denoising, stratified_times
+from unmask.tasks import TASKS, make_task
+from unmask.tasks.base import Example, Task
+from unmask.train.fit import FitConfig, fit
+from unmask.train.presets import FIT_PRESETS, fit_preset
+
+VALIDATION_PROBLEMS = 64
+PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
+AS_PRESET = default("as the preset says")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Train or fine-tune a denoiser; stopped and started again with the same command it goes on where it was.
+
+    Leaves OUT/denoiser (what --denoiser takes elsewhere), OUT/log.jsonl and OUT/checkpoint.safetensors.
+
+    example: unmask fit --task wordprob --out runs/wordprob
+
+    example: unmask fit --task jsonl --data my.jsonl --init wordprob --updates 2000 --out runs/mine
+    """
+
+    task: Annotated[str, WORD]
+    """What to learn: see `unmask list tasks`."""
+    out: Path
+    """Folder of the run."""
+    data: Annotated[str | None, PATH, default("none")] = None
+    """File or folder the task reads, if it reads one."""
+    preset: Annotated[str | None, WORD, default("the one named as the task, else wordprob")] = None
+    """Settings to start from: see `unmask list presets`. The flags below change single ones."""
+    init: Annotated[str | None, WORD, default("random weights")] = None
+    """Denoiser to go on from: a bundled name, a folder or owner/name on the hub."""
+    updates: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """How many updates; a run still on its plateau may be made longer or shorter when started again."""
+    rows: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Examples per update."""
+    rate: Annotated[float | None, NUMBER, AS_PRESET] = None
+    """Learning rate of AdamW."""
+    muon_rate: Annotated[float | None, NUMBER, AS_PRESET] = None
+    """Learning rate of Muon, for the matrices inside the blocks; 0 gives them to AdamW."""
+    weight_decay: Annotated[float | None, NUMBER, AS_PRESET] = None
+    """Weight decay."""
+    layers: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Blocks of the network."""
+    width: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Width of the network."""
+    heads: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Attention heads of the network."""
+    hidden: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Width inside the feed-forward layers."""
+    vocabulary: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Most tokens the tokenizer may learn."""
+    context: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Most positions of prompt and response together."""
+    response_length: Annotated[int | None, WHOLE, default("enough for the training responses")] = None
+    """Positions of a response."""
+    compile: bool = False
+    """Compile the network: twice as fast after a minute, needs a C++ compiler."""
+    no_compile: bool = False
+    """Do not compile, whatever the preset says."""
+    checkpoint_every: Annotated[int, WHOLE] = 200
+    """Updates between checkpoints."""
+    validate_every: Annotated[int, WHOLE] = 2_000
+    """Updates between validations (loss, and accuracy one position per step, on 64 problems)."""
+    overwrite: bool = False
+    """Start anew: empty OUT first."""
+    machine: Machine = field(default_factory=Machine)
+
+    def config(self) -> FitConfig:
+        """The preset with the given flags in place."""
+        check_name(self.task, TASKS, "task", hint="unmask list tasks")
+        preset = fit_preset(self.preset or (self.task if self.task in FIT_PRESETS else "wordprob"))
+        names = (
+            *("data", "init", "updates", "rows", "rate", "muon_rate", "weight_decay"),
+            *("layers", "width", "heads", "hidden", "vocabulary", "context", "response_length"),
+        )
+        given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.machine.dtype is not None:
+            given["precision"] = PRECISIONS[check_name(self.machine.dtype, PRECISIONS, "dtype to fit in")]
+        if self.compile or self.no_compile:
+            given["compile"] = self.compile and not self.no_compile
+        return replace(preset, task=self.task, seed=self.machine.seed, device=self.machine.device, **given)
+
+    def run(self) -> None:
+        """Fit, and say where the denoiser is."""
+        most = float("inf")
+        check_given(self, 1, most, "updates", "rows", "layers", "width", "heads", "hidden", "context")
+        check_given(self, 1, most, "response_length", "checkpoint_every", "validate_every")
+        check_given(self, 0, 1, "rate", "muon_rate", "weight_decay")
+        check_given(self, 260, most, "vocabulary")  # the bytes and the special tokens
+        self.machine.apply()
+        config = self.config()
+        if config.compile:
+            check_compiler(config.device)
+        result = fit(
+            config,
+            self.out,
+            overwrite=self.overwrite,
+            checkpoint_every=self.checkpoint_every,
+            validate_every=self.validate_every,
+            validate=validation if has_validation(make_task(config.task, config.data)) else None,
+        )
+        numbers = ", ".join(f"{name} {value:.3f}" for name, value in result.validation.items())
+        say(f"fitted {result.folder}" + (f" (validation: {numbers})" if numbers else ""))
+        print(result.folder)
+
+
+def check_compiler(device: str) -> None:
+    """Raise UserError if compiling for the CPU would fail minutes later for want of a compiler."""
+    compilers = [os.environ.get("CXX", "g++"), "g++", "clang++"]
+    if device == "cpu" and not any(shutil.which(name) for name in compilers):
+        raise UserError("--compile needs a C++ compiler and there is none; install g++ or pass --no-compile")
+
+
+def has_validation(task: Task) -> bool:
+    """Whether there is anything to validate on."""
+    return "validation" in task.splits and len(task.examples("validation")) > 0
+
+
+def validation(denoiser: TextDenoiser, task: Task) -> dict[str, float]:
+    """Accuracy as deployed, one position per step, and the denoising loss, on the first validation problems."""
+    measured = deployed_accuracy(
+        denoiser, task, "validation", VALIDATION_PROBLEMS, "top-prob", denoiser.response_length
+    )
+    examples = task.examples("validation")
+    some = [examples[index] for index in range(min(VALIDATION_PROBLEMS, len(examples)))]
+    return {"accuracy": measured.accuracy, "validation_loss": validation_loss(denoiser, some)}
+
+
+def validation_loss(denoiser: TextDenoiser, examples: list[Example]) -> float:
+    """The denoising loss on examples that fit, at times and masks that never change."""
+    codec, length = denoiser.codec, denoiser.response_length
+    pairs = [(item.prompt, codec.encode_response(item.response, length)) for item in examples]
+    kept = [(prompt, ids) for prompt, ids in pairs if ids is not None]
+    kept = [(p, ids) for p, ids in kept if len(codec.encode_prompt(p)) + length <= denoiser.context]
+    if not kept:
+        return float("nan")
+    clean = codec.clean_canvas([p for p, _ in kept], [ids for _, ids in kept], range(len(kept)))
+    clean = clean.to(denoiser.device)
+    draws = Draws(0)
+    times = stratified_times(len(kept), draws.row_uniform(clean, "time")[0])
+    canvas = mask_for_denoising(clean, times, draws.uniform(clean, "mask"))
+    return denoising_loss(denoiser(canvas), clean, times).loss.item()

@@ -1,0 +1,172 @@
+"""`unmask learn`: learn in which order, and how much at once, a denoiser writes."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from unmask.cli.common import NUMBER, PATH, WHOLE, WORD, Machine, check_given, check_number, default, say
+from unmask.cli.watch import Watch
+from unmask.core.registry import check_name
+from unmask.denoisers.folder import TextDenoiser
+from unmask.denoisers.hub import load_denoiser
+from unmask.evaluate.accuracy import deployed_accuracy
+from unmask.evaluate.records import denoiser_digest
+from unmask.evaluate.rules import choose_rules
+from unmask.orders.folder import LearnedOrder
+from unmask.samplers.learned import DecodeRule
+from unmask.tasks import TASKS, make_task
+from unmask.tasks.base import Task
+from unmask.train.learn import LearnConfig, LearnResult, learn
+from unmask.train.presets import LEARN_PRESETS, learn_preset
+
+VALIDATION_PROBLEMS = 100
+AS_PRESET = default("as the preset says")
+PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learn:
+    """Learn an order for a denoiser; stopped and started again with the same command it goes on where it was.
+
+    Leaves OUT/order (what --order and --orders take elsewhere), OUT/log.jsonl and OUT/checkpoint.safetensors.
+
+    example: unmask learn --denoiser wordprob --task wordprob --budgets 2 4 8 16 --out runs/order
+    """
+
+    denoiser: Annotated[str, WORD]
+    """A bundled name (`unmask list denoisers`), a folder, or owner/name on the hub."""
+    task: Annotated[str, WORD]
+    """Where the texts to learn from come from: see `unmask list tasks`."""
+    out: Path
+    """Folder of the run."""
+    data: Annotated[str | None, PATH, default("none")] = None
+    """File or folder the task reads, if it reads one."""
+    preset: Annotated[str | None, WORD, default("the one named as the task, else wordprob")] = None
+    """Settings to start from: see `unmask list presets`. The flags below change single ones."""
+    budgets: Annotated[tuple[int, ...], AS_PRESET] = ()
+    """Most steps per response; one network serves them all."""
+    updates: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """How many updates of both stages together, shared between them as in the preset."""
+    bound_updates: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Updates of the first stage, on the bound with a posterior that sees the text."""
+    policy_updates: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Updates of the second stage, on the policy's own paths."""
+    rows: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Examples per update."""
+    samples: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Orders drawn per example, at least 2."""
+    rate: Annotated[float | None, NUMBER, AS_PRESET] = None
+    """Learning rate."""
+    denoiser_update: Annotated[str | None, WORD, AS_PRESET] = None
+    """frozen leaves the denoiser as it is, joint trains it along and leaves it in OUT/denoiser."""
+    checkpoint_every: Annotated[int, WHOLE] = 25
+    """Updates between checkpoints."""
+    validate_every: Annotated[int, WHOLE] = 100
+    """Updates between validations (accuracy as deployed, on 100 problems at each budget)."""
+    rule_count: Annotated[int, WHOLE] = 200
+    """Validation problems on which the decode rule of each budget is picked at the end."""
+    overwrite: bool = False
+    """Start anew: empty OUT first."""
+    machine: Machine = field(default_factory=Machine)
+
+    def config(self) -> LearnConfig:
+        """The preset with the given flags in place."""
+        check_name(self.task, TASKS, "task", hint="unmask list tasks")
+        preset = learn_preset(self.preset or (self.task if self.task in LEARN_PRESETS else "wordprob"))
+        names = ("data", "bound_updates", "policy_updates", "rows", "samples", "rate", "denoiser_update")
+        given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.updates is not None:
+            whole = preset.bound_updates + preset.policy_updates
+            bound = given.get("bound_updates", round(self.updates * preset.bound_updates / whole))
+            check_number("--bound-updates", bound, 0, self.updates)
+            given |= {"bound_updates": bound, "policy_updates": self.updates - bound}
+        if self.budgets:
+            given["budgets"] = self.budgets
+        if self.machine.dtype is not None:
+            given["precision"] = PRECISIONS[check_name(self.machine.dtype, PRECISIONS, "dtype to learn in")]
+        return replace(preset, task=self.task, seed=self.machine.seed, device=self.machine.device, **given)
+
+    def run(self) -> None:
+        """Learn, and say where the order is."""
+        check_given(self, 1, float("inf"), "updates", "rows", "checkpoint_every", "validate_every", "rule_count")
+        check_given(self, 0, float("inf"), "bound_updates", "policy_updates")
+        check_given(self, 2, float("inf"), "samples")
+        check_given(self, 0, 1, "rate")
+        for budget in self.budgets:
+            check_number("--budgets", budget, 1)
+        self.machine.apply()
+        config = self.config()
+        result = learn_order(
+            load_denoiser(self.denoiser, self.machine.device),
+            config,
+            self.out,
+            overwrite=self.overwrite,
+            checkpoint_every=self.checkpoint_every,
+            validate_every=self.validate_every,
+            rule_count=self.rule_count,
+        )
+        for steps, found in result.validation.items():
+            rule = DecodeRule.from_dict(found["rule"])
+            say(
+                f"budget {steps}: {100 * found['accuracy']:.1f} % on {found['n']} validation problems in "
+                f"{found['steps_mean']:.2f} [{found['steps_min']}, {found['steps_max']}] steps by {describe(rule)}"
+            )
+        print(result.folder)
+
+
+def learn_order(
+    denoiser: TextDenoiser,
+    config: LearnConfig,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    checkpoint_every: int = 25,
+    validate_every: int = 100,
+    rule_count: int = 200,
+) -> LearnResult:
+    """`train.learn.learn`, with accuracy as deployed to watch and to pick the decode rules by."""
+    task = make_task(config.task, config.data)
+
+    def validate(order: LearnedOrder, denoiser: TextDenoiser) -> dict[str, float]:
+        return accuracies(order, denoiser, task, config.budgets)
+
+    def choose(order: LearnedOrder, denoiser: TextDenoiser) -> tuple[dict[int, DecodeRule], dict[str, Any]]:
+        with Watch("pick decode rules") as watch:
+            return choose_rules(
+                order,
+                denoiser,
+                task,
+                config.budgets,
+                count=rule_count,
+                progress=lambda trial: watch.show(f"budget {trial.budget}", trial.done, trial.total),
+            )
+
+    return learn(
+        denoiser,
+        config,
+        out,
+        overwrite=overwrite,
+        checkpoint_every=checkpoint_every,
+        validate_every=validate_every,
+        validate=validate,
+        choose_rules=choose,
+        identity={"denoiser": denoiser_digest(denoiser)},
+    )
+
+
+def accuracies(
+    order: LearnedOrder, denoiser: TextDenoiser, task: Task, budgets: tuple[int, ...]
+) -> dict[str, float]:
+    """Accuracy as deployed at each budget, on the first validation problems."""
+    return {
+        f"accuracy@{budget}": deployed_accuracy(
+            denoiser, task, "validation", VALIDATION_PROBLEMS, order, budget
+        ).accuracy
+        for budget in budgets
+    }
+
+
+def describe(rule: DecodeRule) -> str:
+    """`threshold 0.4`, `sample`, `sample sharpened by 2`."""
+    words = f"threshold {rule.level:g}" if rule.kind == "threshold" else "sample"
+    return words if rule.sharpness == 1 else f"{words} sharpened by {rule.sharpness:g}"

@@ -1,0 +1,78 @@
+"""`unmask list`: what there is, by name."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from unmask.cli.common import first_line, print_columns
+from unmask.core.registry import check_name
+from unmask.denoisers.hub import BUNDLED
+from unmask.samplers import COMMON_OPTIONS, SAMPLERS, sampler_options
+from unmask.tasks import TASKS
+from unmask.train.presets import FIT_PRESETS
+
+
+def samplers() -> dict[str, str]:
+    """Every sampler with its options and their defaults."""
+    found = {}
+    for name, kind in SAMPLERS.items():
+        options = ",".join(f"{key}={value}" for key, value in sampler_options(name).items())
+        found[f"{name}:{options}" if options else name] = first_line(kind)
+    return found
+
+
+def tasks() -> dict[str, str]:
+    """Every task with the first line of its file."""
+    import sys
+
+    return {name: first_line(sys.modules[load.__module__]) for name, load in TASKS.items()}
+
+
+def denoisers() -> dict[str, str]:
+    """Every bundled denoiser, and whether it is installed."""
+    return {
+        name: "bundled" if (folder / "config.json").is_file() else "not part of this installation"
+        for name, folder in BUNDLED.items()
+    }
+
+
+def presets() -> dict[str, str]:
+    """Every preset."""
+    return {name: first_line(preset) for name, preset in FIT_PRESETS.items()}
+
+
+KINDS: dict[str, Callable[[], dict[str, str]]] = {
+    "samplers": samplers,
+    "tasks": tasks,
+    "denoisers": denoisers,
+    "presets": presets,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """Say which samplers, tasks, denoisers or presets there are.
+
+    example: unmask list samplers
+    """
+
+    kind: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="KIND")]
+    """samplers, tasks, denoisers or presets."""
+    json: bool = False
+    """Print one JSON object of names and descriptions."""
+
+    def run(self) -> None:
+        """Print them."""
+        found = KINDS[check_name(self.kind, KINDS, "kind of thing to list")]()
+        if self.json:
+            print(json.dumps(found, ensure_ascii=False))
+            return
+        print_columns(list(found.items()))
+        if self.kind == "samplers":
+            print("\nevery sampler also takes, as in `margin:block=16,eot=defer`:")
+            print_columns([(f"  {name}", about) for name, about in COMMON_OPTIONS.items()])
+        if self.kind == "denoisers":
+            print("\na folder written by `unmask fit`, or owner/name on the hub, does as well")

@@ -1,0 +1,78 @@
+"""`unmask VERB ...`: find the verb, run it, and say what the user got wrong in a line."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from unmask.cli.bench import Bench
+from unmask.cli.common import Command, first_line, parse, plain_warnings, say
+from unmask.cli.fit import Fit
+from unmask.cli.learn import Learn
+from unmask.cli.list import List
+from unmask.cli.sample import Sample
+from unmask.core.errors import UserError
+from unmask.core.registry import check_name
+
+VERBS: dict[str, type[Command]] = {
+    "fit": Fit,
+    "learn": Learn,
+    "sample": Sample,
+    "bench": Bench,
+    "list": List,
+}
+
+INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell says of a process ended by SIGINT, SIGPIPE
+
+
+def usage() -> str:
+    """What `unmask` says of itself."""
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {first_line(kind)}" for name, kind in VERBS.items())
+    return (
+        "usage: unmask VERB [OPTIONS]\n\n"
+        "Learned generation orders, and every published heuristic, for masked diffusion language models.\n\n"
+        f"{verbs}\n\n"
+        "`unmask VERB --help` says more, with an example.\n\n"
+        'example: unmask sample --denoiser wordprob --budget 4 "Ana has 3 pens and buys 4. How many pens?"'
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Only defects of ours leave a traceback."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        with plain_warnings():
+            dispatch(words)
+        sys.stdout.flush()
+    except UserError as error:
+        say(f"error: {' '.join(str(error).split())}")
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        say("stopped; fit, learn, bench and demo go on from here when started again with the same command")
+        return INTERRUPTED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"error: {where}{error.strerror or error}")
+        return 2
+    except SystemExit as stopped:  # --help
+        return int(stopped.code or 0)
+    return 0
+
+
+def dispatch(words: Sequence[str]) -> None:
+    """Run the verb that comes first."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        if not words:
+            say(usage())
+            raise UserError(f"no verb given; choose one of {', '.join(VERBS)}")
+        print(usage())
+    elif words[0] == "--version":
+        from unmask import __version__
+
+        print(f"unmask {__version__}")
+    else:
+        verb = check_name(words[0], VERBS, "verb", hint="unmask --help")
+        parse(VERBS[verb], verb, words[1:]).run()

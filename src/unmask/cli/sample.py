@@ -1,0 +1,134 @@
+"""`unmask sample`: write responses to prompts."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from unmask.cli.common import NUMBER, PATH, WHOLE, WORD, Machine, check_number, default, find_order, say
+from unmask.core.errors import UserError
+from unmask.denoisers.codec import Codec
+from unmask.denoisers.hub import load_denoiser
+from unmask.orders.folder import load_order
+from unmask.samplers import make_sampler
+from unmask.samplers.generate import Generation, Sampler, decode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Write a response to each prompt, in at most BUDGET calls of the denoiser.
+
+    One response per line on stdout; with --json one object per line.
+
+    example: unmask sample --denoiser wordprob --budget 4 "Ana has 3 pens and buys 4. How many pens has she?"
+
+    example: unmask sample --denoiser wordprob --order runs/order --budget 4 - < questions.txt
+
+    example: unmask sample --denoiser wordprob --infill --budget 8 "Ana has 3 pens. ->... #### <|mask:4|>"
+    """
+
+    denoiser: Annotated[str, WORD]
+    """A bundled name (`unmask list denoisers`), a folder, or owner/name on the hub."""
+    budget: Annotated[int, WHOLE]
+    """The most denoiser calls a response may take."""
+    prompts: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="PROMPT ...")] = ()
+    """What to respond to; `-` reads more from stdin, one per line."""
+    order: Annotated[Path | None, PATH, default("none")] = None
+    """Folder of a learned order that says where to write."""
+    sampler: Annotated[str | None, WORD, default("top-prob")] = None
+    """Sampler that says where to write, as NAME:key=value,...: see `unmask list samplers`."""
+    temperature: Annotated[float, NUMBER] = 0.0
+    """0 writes the most probable token, 1 draws from the denoiser's distribution."""
+    response_length: Annotated[int | None, WHOLE, default("the denoiser's own")] = None
+    """Positions a response gets."""
+    stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Cut the response before this text; may be given several times."""
+    infill: bool = False
+    """Prompts are whole texts in which <|mask|>, or <|mask:8|> for eight positions, marks what to write."""
+    log_probs: bool = False
+    """Also say the log-probability of what was written, in nats."""
+    json: bool = False
+    """Print one JSON object per prompt."""
+    batch: Annotated[int, WHOLE] = 64
+    """Prompts decoded together; changes nothing but speed and memory."""
+    machine: Machine = field(default_factory=Machine)
+
+    def run(self) -> None:
+        """Decode, and print."""
+        check_number("--budget", self.budget, 1)
+        check_number("--temperature", self.temperature, 0)
+        self.machine.apply()
+        prompts = read_prompts(self.prompts)
+        if self.order is not None and self.sampler is not None:
+            raise UserError("give --order or --sampler, not both")
+        if self.sampler is not None:
+            make_sampler(self.sampler, end_token=0)  # what is wrong with it shows before anything is loaded
+        denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
+        sampler: Sampler = self.sampler or "top-prob"
+        if self.order is not None:
+            sampler = load_order(find_order(self.order), self.machine.device)
+        generations = decode(
+            denoiser,
+            prompts,
+            sampler=sampler,
+            budget=self.budget,
+            response_length=self.response_length,
+            temperature=self.temperature,
+            seed=self.machine.seed,
+            stop=self.stop,
+            log_probs=self.log_probs,
+            infill=self.infill,
+            batch=self.batch,
+        )
+        for generation in generations:
+            if self.json:
+                print(json.dumps(as_json(generation, denoiser.codec, self.log_probs), ensure_ascii=False))
+            else:
+                text = " ".join((generation.text or "").splitlines())
+                print(f"{text}\t{generation.log_prob:.4f}" if self.log_probs else text)
+        say(summary(generations))
+
+
+def read_prompts(words: tuple[str, ...]) -> list[str]:
+    """The prompts, `-` replaced by the lines of stdin that are not blank."""
+    prompts: list[str] = []
+    for word in words:
+        if word == "-":
+            prompts += [line.rstrip("\n") for line in sys.stdin if line.strip()]
+        else:
+            prompts.append(word)
+    if not prompts:
+        raise UserError('there is no prompt; give at least one, e.g. "Ana has 3 pens and buys 4. How many pens?"')
+    return prompts
+
+
+def as_json(generation: Generation, codec: Codec, log_probs: bool) -> dict[str, Any]:
+    """What a program may want to know of a response."""
+    found: dict[str, Any] = {
+        "prompt": generation.prompt,
+        "text": generation.text,
+        "steps": generation.steps,
+        "nfe": generation.nfe,
+        "written": generation.written,
+        "content": generation.content,
+        "stopped": generation.stopped,
+        "tokens": [codec.tokenizer.decode([token], skip_special_tokens=False) for token in generation.tokens],
+        "revealed_at": generation.revealed_at,
+    }
+    if log_probs:
+        found |= {"log_prob": generation.log_prob, "probability": generation.probability}
+    return found
+
+
+def summary(generations: list[Generation]) -> str:
+    """One line on what it took."""
+    steps = [generation.steps for generation in generations]
+    nfe = sum(generation.nfe for generation in generations)
+    content = sum(generation.content for generation in generations)
+    return (
+        f"{len(generations)} responses in {sum(steps) / len(steps):.2f} [{min(steps)}, {max(steps)}] steps each, "
+        f"{content / max(1, nfe):.2f} tokens per denoiser call"
+    )

@@ -1,0 +1,95 @@
+"""Random numbers that depend on what they are for, not on when they were asked for.
+
+A draw is a hash of (seed, row, step, position counted from the first valid one, purpose). A row therefore
+sees the same numbers alone or in a batch, padded left or right, on any device and in any order of execution,
+and the global generator is never touched.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+
+
+def _signed(value: int) -> int:
+    """The int64 with the same 64 bits."""
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_FIRST = _signed(0xBF58476D1CE4E5B9)
+_SECOND = _signed(0x94D049BB133111EB)
+
+
+def _shift(bits: Tensor, by: int) -> Tensor:
+    """Logical right shift of int64 (torch's is arithmetic)."""
+    return (bits >> by) & ((1 << (64 - by)) - 1)
+
+
+def mix(bits: Tensor) -> Tensor:
+    """The finaliser of SplitMix64 (Steele et al. 2014): a bijection of 64-bit words that hides patterns."""
+    bits = bits + _GOLDEN
+    bits = (bits ^ _shift(bits, 30)) * _FIRST
+    bits = (bits ^ _shift(bits, 27)) * _SECOND
+    return bits ^ _shift(bits, 31)
+
+
+def to_unit(bits: Tensor) -> Tensor:
+    """Map 64-bit words to float64 strictly inside (0, 1): the middle of one of 2^52 cells.
+
+    Not 2^53 of them: the last middle would have no float64 of its own and would round to 1.
+    """
+    return (_shift(bits, 12).double() + 0.5) * 2.0**-52
+
+
+def positions_from_first_valid(valid: Tensor) -> Tensor:
+    """long [B, L]: 0 at each row's first valid position, so that padding moves nothing. [B, L] bool in."""
+    index = torch.arange(valid.shape[-1], device=valid.device).expand(valid.shape)
+    first = valid.long().argmax(dim=-1, keepdim=True)
+    return index - first
+
+
+@dataclass(frozen=True)
+class Draws:
+    """A source of uniform numbers for one run. Two sources with the same seed are the same source."""
+
+    seed: int
+
+    def uniform(self, canvas: Canvas, purpose: str) -> Tensor:
+        """float64 [B, L] in (0, 1): one number per position, for this step of each row and this purpose."""
+        words = mix(self._row_words(canvas, purpose)[:, None] ^ mix(positions_from_first_valid(canvas.valid)))
+        return to_unit(words)
+
+    def row_uniform(self, canvas: Canvas, purpose: str) -> Tensor:
+        """float64 [B] in (0, 1): one number per row."""
+        return to_unit(mix(self._row_words(canvas, purpose) ^ _SECOND))
+
+    def at(self, canvas: Canvas) -> "StepDraws":
+        """The same source, bound to where a canvas stands: what a RevealLaw samples from."""
+        return StepDraws(self, canvas)
+
+    def _row_words(self, canvas: Canvas, purpose: str) -> Tensor:
+        start = _signed(self.seed * 0x9E3779B97F4A7C15 + zlib.crc32(purpose.encode()))
+        words = mix(torch.full_like(canvas.row, start))
+        words = mix(words ^ mix(canvas.row))
+        return mix(words ^ mix(canvas.step + _FIRST))
+
+
+@dataclass(frozen=True)
+class StepDraws:
+    """`Draws` bound to one canvas: purpose in, uniforms out."""
+
+    draws: Draws
+    canvas: Canvas
+
+    def uniform(self, purpose: str) -> Tensor:
+        """float64 [B, L] in (0, 1)."""
+        return self.draws.uniform(self.canvas, purpose)
+
+    def row_uniform(self, purpose: str) -> Tensor:
+        """float64 [B] in (0, 1)."""
+        return self.draws.row_uniform(self.canvas, purpose)

@@ -1,0 +1,1 @@
+"""Layer 1: networks that give a distribution over tokens at every masked position."""

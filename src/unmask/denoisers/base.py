@@ -1,0 +1,119 @@
+"""What a denoiser is, and what it returns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+
+# Memory for one chunk of float64 vocabulary rows while drawing or scoring, in elements.
+CHUNK_ELEMENTS = 1 << 22
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """The denoiser's answer, packed over the `M` masked positions of a canvas in row-major order.
+
+    where:   long [M, 2], (row, position).
+    shape:   (B, L) of the canvas.
+    logits:  a function from a slice of 0..M to logits [m, V]; -inf where a token is impossible (the mask
+             token always is). For a small vocabulary it indexes a tensor; for a real one it runs the output
+             head on that slice, so that [M, V] is never all held.
+    hidden:  [M, D] or None: what the network knows about each masked position; order networks read it.
+    """
+
+    where: Tensor
+    shape: tuple[int, int]
+    vocabulary: int
+    logits: Callable[[slice], Tensor]
+    hidden: Tensor | None = None
+
+    @staticmethod
+    def from_logits(canvas: Canvas, logits: Tensor, hidden: Tensor | None = None) -> "Denoised":
+        """From logits [M, V] already packed over `canvas.masked.nonzero()`."""
+        shape = (canvas.masked.shape[0], canvas.masked.shape[1])
+        return Denoised(canvas.masked.nonzero(), shape, logits.shape[-1], logits.__getitem__, hidden)
+
+    def chunks(self) -> list[slice]:
+        """Slices that cover 0..M, each small enough to hold its vocabulary rows in float64."""
+        size = max(1, CHUNK_ELEMENTS // self.vocabulary)
+        return [slice(start, start + size) for start in range(0, len(self.where), size)]
+
+    @cached_property
+    def _statistics(self) -> tuple[Tensor, Tensor, Tensor]:
+        parts = []
+        with torch.no_grad():
+            for chunk in self.chunks():
+                log_prob = self.logits(chunk).float().log_softmax(dim=-1)  # [m, V]
+                top = log_prob.topk(min(2, self.vocabulary), dim=-1)
+                prob = log_prob.exp()
+                entropy = -(prob * log_prob.clamp(min=-1e30)).sum(dim=-1)
+                parts.append((top.values.exp(), top.indices, entropy))
+        if not parts:
+            device = self.where.device
+            return torch.zeros(0, 2, device=device), self.where.new_zeros(0, 2), torch.zeros(0, device=device)
+        top_prob, top_tokens, entropy = (torch.cat(part) for part in zip(*parts, strict=True))
+        return top_prob, top_tokens, entropy
+
+    @property
+    def top2(self) -> Tensor:
+        """[M, 2]: the two largest token probabilities, float32."""
+        return self._statistics[0]
+
+    @property
+    def top2_tokens(self) -> Tensor:
+        """long [M, 2]: the tokens they belong to."""
+        return self._statistics[1]
+
+    @property
+    def entropy(self) -> Tensor:
+        """[M]: entropy of the token distribution in nats, float32."""
+        return self._statistics[2]
+
+    def log_prob(self, tokens: Tensor) -> Tensor:
+        """[M]: log-probability of `tokens` (long [M]), differentiable where the logits are.
+
+        At least float32, and float64 where the logits are, so that exact models stay exact.
+        """
+        parts = []
+        for chunk in self.chunks():
+            logits = self.logits(chunk)  # [m, V]
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            parts.append(logits.log_softmax(dim=-1).gather(-1, tokens[chunk, None]).squeeze(-1))
+        return torch.cat(parts) if parts else torch.zeros(0, device=self.where.device)
+
+    def draw(self, uniform: Tensor, temperature: float) -> Tensor:
+        """long [M]: tokens by inverse CDF in float64, `uniform` being float64 [M]; argmax at temperature 0.
+
+        float64 because float32 noise truncates the tail of a large vocabulary.
+        """
+        if temperature == 0:
+            return self.top2_tokens[:, 0]
+        parts = []
+        for chunk in self.chunks():
+            cdf = (self.logits(chunk).double() / temperature).softmax(dim=-1).cumsum(dim=-1)  # [m, V]
+            target = uniform[chunk, None] * cdf[:, -1:]
+            tokens = torch.searchsorted(cdf, target, right=True).squeeze(-1)
+            parts.append(tokens.clamp(max=self.vocabulary - 1))
+        return torch.cat(parts) if parts else self.where.new_zeros(0)
+
+    def to_rows(self, values: Tensor, fill: float) -> Tensor:
+        """[B, L]: `values` [M] where the canvas was masked, `fill` elsewhere."""
+        rows = torch.full(self.shape, fill, dtype=values.dtype, device=values.device)
+        return rows.index_put((self.where[:, 0], self.where[:, 1]), values)
+
+    def from_rows(self, values: Tensor) -> Tensor:
+        """[M]: the entries of `values` [B, L] at the masked positions."""
+        return values[self.where[:, 0], self.where[:, 1]]
+
+
+class Denoiser(Protocol):
+    """Any callable of this shape. Alignment, mask id and dtype stay inside; the mask token is impossible."""
+
+    def __call__(self, canvas: Canvas, /) -> Denoised:
+        """One forward pass: a distribution over tokens at every masked position of `canvas`."""
+        ...

@@ -1,0 +1,202 @@
+"""Text to canvas and back.
+
+A problem is written as `question -> <<16-3-4=9>> <<9*2=18>> #### 18`: the prompt on the left, padded on the left;
+the response on the right, padded on the right with the end token, which is generated and learned like any other.
+Every digit is a token of its own.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+from unmask.core.errors import UserError
+
+# What may become one token: the joints of the equation format, a word with its space, one digit, punctuation.
+PIECES = r" ->|>> <<|>> #### |<<|>>| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}<>]+|[<>]+|\s+"
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A tokenizer and the meaning of its special tokens.
+
+    template: how a prompt is written, with `{prompt}` in it; the response follows without a space.
+    """
+
+    tokenizer: Tokenizer
+    mask: str = "<|mask|>"
+    end: str = "<|end|>"
+    pad: str = "<|pad|>"
+    template: str = "{prompt} ->"
+
+    @staticmethod
+    def train(texts: Iterable[str], vocabulary: int) -> "Codec":
+        """Learn a byte-level BPE of at most `vocabulary` tokens; any text can be written in it."""
+        codec = Codec(Tokenizer(models.BPE()))
+        tokenizer = codec.tokenizer
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=[codec.pad, codec.end, codec.mask],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return codec
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens, special ones included."""
+        return int(self.tokenizer.get_vocab_size())
+
+    @cached_property
+    def mask_token(self) -> int:
+        """Id of the mask token."""
+        return self._id(self.mask)
+
+    @cached_property
+    def end_token(self) -> int:
+        """Id of the end token."""
+        return self._id(self.end)
+
+    @cached_property
+    def pad_token(self) -> int:
+        """Id of the padding token."""
+        return self._id(self.pad)
+
+    def _id(self, token: str) -> int:
+        found = self.tokenizer.token_to_id(token)
+        if found is None:
+            raise UserError(f"the tokenizer has no token `{token}`; the codec.json beside it belongs to another tokenizer")
+        return int(found)
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """Token ids of a prompt in its template. Raises UserError on an empty prompt."""
+        if not prompt.strip():
+            raise UserError("the prompt is empty; write a question, e.g. \"Ana has 3 pens and buys 4. How many?\"")
+        return list(self.tokenizer.encode(self.template.format(prompt=prompt.strip()), add_special_tokens=False).ids)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text, without template or end."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode_response(self, response: str, length: int) -> list[int] | None:
+        """Exactly `length` ids, right-padded with the end token; None if text and one end token do not fit."""
+        ids = self.encode(response)
+        if len(ids) >= length:
+            return None
+        return ids + [self.end_token] * (length - len(ids))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text up to the first end token; mask and padding tokens are left out."""
+        kept = list(tokens)
+        if self.end_token in kept:
+            kept = kept[: kept.index(self.end_token)]
+        skip = {self.mask_token, self.pad_token}
+        return str(self.tokenizer.decode([token for token in kept if token not in skip], skip_special_tokens=False))
+
+    def canvas(
+        self,
+        prompts: Sequence[str],
+        response_length: int,
+        budget: int,
+        context: int | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> Canvas:
+        """Prompts on the left (padded on the left), `response_length` masked positions on the right.
+
+        rows: the identity of each row for its random draws; 0, 1, ... unless given.
+        Raises UserError on an empty prompt, one that does not fit into `context`, or a budget below 1.
+        """
+        encoded = [self.encode_prompt(prompt) for prompt in prompts]
+        blank = [self.mask_token] * response_length
+        return self.assemble(encoded, [blank] * len(encoded), budget, context, rows, masked=True)
+
+    def clean_canvas(self, prompts: Sequence[str], responses: Sequence[Sequence[int]], rows: Sequence[int]) -> Canvas:
+        """The same with the responses (ids from `encode_response`) written and marked as maskable in `masked`."""
+        encoded = [self.encode_prompt(prompt) for prompt in prompts]
+        return self.assemble(encoded, responses, budget=1, context=None, rows=rows, masked=True)
+
+    def infill(self, texts: Sequence[str], budget: int, context: int | None = None) -> Canvas:
+        """A canvas from texts in which `<|mask|>` (or `<|mask:8|>` for eight of them) marks what to write."""
+        mask = self.mask
+        stem = re.escape(mask[:-2])
+        encoded = []
+        for text in texts:
+            text = re.sub(stem + r":(\d+)\|>", lambda match: mask * int(match[1]), text)
+            ids = [self.mask_token if part == mask else part for part in re.split(f"({re.escape(mask)})", text) if part]
+            encoded.append([i for part in ids for i in ([part] if isinstance(part, int) else self.encode(part))])
+            if self.mask_token not in encoded[-1]:
+                raise UserError(f"nothing to infill in `{text}`: mark what to write with {mask}")
+        canvas = self.assemble(encoded, [[]] * len(encoded), budget, context, rows=None, masked=False)
+        return Canvas.make(
+            canvas.tokens, canvas.tokens == self.mask_token, canvas.budget, canvas.valid, canvas.row
+        )
+
+    def assemble(
+        self,
+        prompts: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[int]],
+        budget: int,
+        context: int | None,
+        rows: Sequence[int] | None,
+        masked: bool,
+    ) -> Canvas:
+        """Left-pad prompts, append equally long responses, check the sizes."""
+        if budget < 1:
+            raise UserError(f"the budget must be at least 1 step, got {budget}")
+        width = max(len(prompt) for prompt in prompts)
+        response_length = len(responses[0])
+        for prompt in prompts:
+            if context is not None and len(prompt) + response_length > context:
+                raise UserError(
+                    f"the prompt has {len(prompt)} tokens, and with a response of {response_length} it passes the "
+                    f"context of {context}; shorten it to {max(context - response_length, 0)} tokens"
+                )
+        pads = [width - len(prompt) for prompt in prompts]
+        tokens = torch.tensor(
+            [[self.pad_token] * pad + list(p) + list(r) for pad, p, r in zip(pads, prompts, responses, strict=True)]
+        )
+        valid = torch.arange(width + response_length)[None, :] >= torch.tensor(pads)[:, None]
+        maskable = torch.zeros_like(valid)
+        maskable[:, width:] = masked
+        row: Tensor | None = None if rows is None else torch.tensor(list(rows))
+        return Canvas.make(tokens, maskable, budget, valid, row)
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and codec.json into `folder`."""
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+        names = {"mask": self.mask, "end": self.end, "pad": self.pad, "template": self.template}
+        (folder / "codec.json").write_text(json.dumps(names, indent=2) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(folder: Path) -> "Codec":
+        """Read what `save` wrote. Raises UserError naming the file that is missing or damaged."""
+        from unmask.core.files import read_json
+
+        names = read_json(folder / "codec.json")
+        path = folder / "tokenizer.json"
+        read_json(path)
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise UserError(f"{path} is not a tokenizer of the `tokenizers` library: {error}") from error
+        unknown = set(names) - {"mask", "end", "pad", "template"}
+        if unknown:
+            raise UserError(f"{folder / 'codec.json'} has unknown entries {sorted(unknown)}; it is of another version")
+        codec = Codec(tokenizer, **names)
+        _ = codec.mask_token, codec.end_token, codec.pad_token
+        return codec

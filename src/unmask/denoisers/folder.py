@@ -1,0 +1,135 @@
+"""A denoiser on disk: config.json, model.safetensors, tokenizer.json, codec.json and a README.md as its card."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from unmask.core.canvas import Canvas
+from unmask.core.errors import UserError
+from unmask.core.files import read_json, replacing_folder, write_json
+from unmask.denoisers.base import Denoised
+from unmask.denoisers.codec import Codec
+from unmask.denoisers.transformer import Transformer, TransformerConfig
+
+FORMAT, VERSION = "unmask-denoiser", 1
+
+
+@dataclass(frozen=True)
+class TextDenoiser:
+    """A network with its codec: what `load_denoiser` returns and every command takes.
+
+    response_length: how many positions a response gets unless told otherwise.
+    card: what is known of it (recipe, seed, measurements), kept in config.json.
+    """
+
+    network: Transformer
+    codec: Codec
+    response_length: int
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, canvas: Canvas) -> Denoised:
+        """One forward pass, without gradient."""
+        with torch.inference_mode():
+            return self.network(canvas)  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.network.embed.weight.device
+
+    @property
+    def context(self) -> int:
+        """The most positions, prompt and response together."""
+        return self.network.config.context
+
+
+def save_denoiser(denoiser: TextDenoiser, folder: Path, readme: str | None = None) -> None:
+    """Write the folder in one go, replacing what stood there."""
+    with replacing_folder(folder) as temporary:
+        weights = {name: value.detach().cpu().contiguous() for name, value in denoiser.network.state_dict().items()}
+        if denoiser.network.config.tied:
+            weights.pop("head.weight")
+        write_weights(temporary / "model.safetensors", weights, {"format": "pt"})
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "architecture": "transformer",
+            "network": denoiser.network.config.to_dict(),
+            "response_length": denoiser.response_length,
+            "card": denoiser.card,
+        }
+        write_json(temporary / "config.json", config)
+        denoiser.codec.save(temporary)
+        (temporary / "README.md").write_text(readme or "# A masked-diffusion denoiser, fitted with unmask\n")
+
+
+def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> TextDenoiser:
+    """Read a folder. Raises UserError naming the file that is missing, damaged, foreign or does not fit."""
+    config = read_json(folder / "config.json")
+    if config.get("format") != FORMAT:
+        raise UserError(
+            f"{folder / 'config.json'} is not a denoiser of unmask (format {config.get('format')!r}); "
+            "fit one with `unmask fit`"
+        )
+    if config.get("version") != VERSION:
+        raise UserError(
+            f"{folder / 'config.json'} is of version {config.get('version')!r}, this unmask reads version {VERSION}; "
+            "save it again with a matching release"
+        )
+    known = {item.name for item in fields(TransformerConfig)}
+    unknown = set(config["network"]) - known
+    if unknown:
+        raise UserError(f"{folder / 'config.json'} has unknown network entries {sorted(unknown)}")
+    shape = TransformerConfig(**config["network"])
+    codec = Codec.load(folder)
+    if codec.vocabulary > shape.vocabulary:
+        raise UserError(
+            f"the tokenizer in {folder} has {codec.vocabulary} tokens but the embedding has {shape.vocabulary} rows; "
+            "they belong to different denoisers"
+        )
+    if codec.mask_token != shape.mask_token:
+        raise UserError(
+            f"the tokenizer's mask token is {codec.mask_token} but config.json says {shape.mask_token} in {folder}"
+        )
+    with torch.device("meta"):
+        network = Transformer(shape)
+    weights = read_weights(folder / "model.safetensors")
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    if shape.tied and "head.weight" not in weights and "embed.weight" in weights:
+        weights["head.weight"] = weights["embed.weight"]
+    problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
+    problems += [f"{name} is not expected" for name in weights.keys() - expected.keys()]
+    problems += [
+        f"{name} has shape {list(weights[name].shape)}, not {list(size)}"
+        for name, size in expected.items()
+        if name in weights and tuple(weights[name].shape) != size
+    ]
+    if problems:
+        raise UserError(f"{folder / 'model.safetensors'} does not fit config.json: {'; '.join(sorted(problems)[:3])}")
+    network.load_state_dict({name: value.to(dtype) for name, value in weights.items()}, assign=True)
+    if shape.tied:
+        network.head.weight = network.embed.weight
+    network = network.to(device).eval()
+    return TextDenoiser(network, codec, int(config["response_length"]), config.get("card", {}))
+
+
+def write_weights(path: Path, weights: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write one safetensors file. Raises OSError if the disk refuses, as any other write does."""
+    try:
+        save_file(weights, path, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(str(error).removeprefix("Error while serializing: ")) from error
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of one safetensors file. Raises UserError if it is missing, truncated or something else."""
+    if not path.is_file():
+        raise UserError(f"there is no {path.name} in {path.parent}; is this the folder you meant?")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged or not safetensors ({error}); copy it again from where it came") from error

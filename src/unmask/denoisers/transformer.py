@@ -1,0 +1,189 @@
+"""One native bidirectional transformer: tiny by default, SMDM, LLaDA and Dream by configuration.
+
+Pre-norm blocks of RMSNorm, rotary attention and SwiGLU without bias (Touvron et al. 2023), with a full attention
+mask: every position sees every valid position. Options cover the families: grouped key/value heads and biases on
+query, key and value (Qwen2 layout). Vocabulary logits are computed at masked positions only.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import positions_from_first_valid
+from unmask.core.errors import UserError
+from unmask.denoisers.base import CHUNK_ELEMENTS, Denoised
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Shape of a `Transformer`. `vocabulary` counts every row of the embedding, the mask token's included."""
+
+    vocabulary: int
+    mask_token: int
+    context: int = 256
+    layers: int = 6
+    width: int = 128
+    heads: int = 4
+    kv_heads: int | None = None
+    hidden: int = 352
+    rope_base: float = 10_000.0
+    norm_eps: float = 1e-5
+    qkv_bias: bool = False
+    tied: bool = True
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise UserError(f"width {self.width} does not split into {self.heads} heads; choose a multiple")
+        if (self.width // self.heads) % 2:
+            raise UserError(f"rotary heads need an even size, got width/heads = {self.width // self.heads}")
+        if self.heads % (self.kv_heads or self.heads):
+            raise UserError(f"{self.heads} heads do not share {self.kv_heads} key/value heads evenly")
+        if not 0 <= self.mask_token < self.vocabulary:
+            raise UserError(f"mask token {self.mask_token} lies outside the vocabulary of {self.vocabulary}")
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, as written to config.json."""
+        return asdict(self)
+
+
+def rotary_angles(positions: Tensor, size: int, base: float) -> tuple[Tensor, Tensor]:
+    """cos and sin [B, 1, L, size] of the rotary embedding at `positions` [B, L] (Su et al. 2021, Eq. 34)."""
+    rates = base ** (-torch.arange(0, size, 2, device=positions.device, dtype=torch.float32) / size)
+    angles = positions[:, None, :, None].float() * rates
+    angles = torch.cat([angles, angles], dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(value: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply the rotation to [B, H, L, size]; the two halves of a head are the two coordinates of each plane."""
+    first, second = value.chunk(2, dim=-1)
+    return value * cos + torch.cat([-second, first], dim=-1) * sin
+
+
+class Attention(nn.Module):
+    """Grouped-query attention over all valid positions."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads = config.heads, config.kv_heads or config.heads
+        self.size = config.width // config.heads
+        self.query = nn.Linear(config.width, self.heads * self.size, bias=config.qkv_bias)
+        self.key = nn.Linear(config.width, self.kv_heads * self.size, bias=config.qkv_bias)
+        self.value = nn.Linear(config.width, self.kv_heads * self.size, bias=config.qkv_bias)
+        self.out = nn.Linear(self.heads * self.size, config.width, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        rows, length, _ = x.shape
+        query = self.query(x).view(rows, length, self.heads, self.size).transpose(1, 2)
+        key = self.key(x).view(rows, length, self.kv_heads, self.size).transpose(1, 2)
+        value = self.value(x).view(rows, length, self.kv_heads, self.size).transpose(1, 2)
+        cos, sin = cos.to(query.dtype), sin.to(query.dtype)
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        if self.kv_heads != self.heads:
+            key = key.repeat_interleave(self.heads // self.kv_heads, dim=1)
+            value = value.repeat_interleave(self.heads // self.kv_heads, dim=1)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.out(mixed.transpose(1, 2).reshape(rows, length, -1))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (Shazeer 2020)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(width, hidden, bias=False)
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x))."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.attention = Attention(config)
+        self.feed_forward_norm = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.feed_forward = FeedForward(config.width, config.hidden)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), cos, sin, mask)
+        return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]
+
+
+class Transformer(nn.Module):
+    """The denoiser: `Transformer(config)(canvas)` gives a `Denoised` whose `hidden` is the last norm's output.
+
+    Rotary positions count from each row's first valid position, so padding on either side changes nothing.
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocabulary, config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.head = nn.Linear(config.width, config.vocabulary, bias=False)
+        if config.tied:
+            self.head.weight = self.embed.weight
+
+    def initialise(self, generator: torch.Generator) -> "Transformer":
+        """Normal weights of deviation 0.02, the residual outputs scaled by 1/sqrt(2 layers) (GPT-2's rule)."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() > 1:
+                deviation = 0.02
+                if name.endswith(("attention.out.weight", "feed_forward.down.weight")):
+                    deviation /= (2 * self.config.layers) ** 0.5
+                with torch.no_grad():
+                    parameter.normal_(0.0, deviation, generator=generator)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+        return self
+
+    def encode(self, tokens: Tensor, valid: Tensor) -> Tensor:
+        """[B, L, D]: hidden states at every position; `tokens` long [B, L], `valid` bool [B, L]."""
+        x = self.embed(tokens)
+        size = self.config.width // self.config.heads
+        cos, sin = rotary_angles(positions_from_first_valid(valid), size, self.config.rope_base)
+        mask = None if bool(valid.all()) else valid[:, None, None, :]
+        return self.trunk(x, cos, sin, mask)
+
+    def trunk(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        """The blocks and the last norm: the part worth compiling (no shapes that depend on data)."""
+        for block in self.blocks:
+            x = block(x, cos, sin, mask)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[M, V] from hidden states [M, D]; the mask token is impossible."""
+        logits: Tensor = self.head(hidden)
+        forbidden = torch.arange(self.config.vocabulary, device=logits.device) == self.config.mask_token
+        return logits.masked_fill(forbidden, float("-inf"))
+
+    def forward(self, canvas: Canvas) -> Denoised:
+        if canvas.tokens.shape[1] > self.config.context:
+            raise UserError(
+                f"the canvas has {canvas.tokens.shape[1]} positions but this denoiser reads at most "
+                f"{self.config.context}; shorten the prompt or the response"
+            )
+        tokens = torch.where(canvas.masked, self.config.mask_token, canvas.tokens)
+        hidden = self.encode(tokens, canvas.valid)[canvas.masked]  # [M, D]
+        if hidden.shape[0] * self.config.vocabulary <= CHUNK_ELEMENTS:
+            return Denoised.from_logits(canvas, self.logits(hidden), hidden)
+        shape = (canvas.masked.shape[0], canvas.masked.shape[1])
+
+        def logits(chunk: slice) -> Tensor:
+            return self.logits(hidden[chunk])
+
+        return Denoised(canvas.masked.nonzero(), shape, self.config.vocabulary, logits, hidden)
+
+    @property
+    def hidden_width(self) -> int:
+        """D, the width of `Denoised.hidden`."""
+        return self.config.width

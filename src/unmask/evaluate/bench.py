@@ -1,0 +1,275 @@
+"""Sampler by budget by seed over a task: records as it goes, a table at the end."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from unmask.core.errors import UserError
+from unmask.denoisers.folder import TextDenoiser
+from unmask.evaluate.problems import Problem, first_problems
+from unmask.evaluate.records import Key, Record, Records, digest, make_header, text_digest
+from unmask.evaluate.table import TableRow, table, write_table
+from unmask.samplers import make_sampler
+from unmask.samplers.base import Unmasker
+from unmask.samplers.generate import decode
+from unmask.samplers.options import check_whole
+from unmask.tasks.base import Task, checksum
+
+ONE_PER_STEP = ":one-per-step"  # after the label of a learned order made to reveal one position at a time
+
+
+class Order(Protocol):
+    """What is needed of a learned order."""
+
+    def unmasker(self, budget: int, one_per_step: bool = False) -> Unmasker:
+        """The sampler for a budget; with `one_per_step` it reveals a single position at each step."""
+        ...
+
+
+class Progress(NamedTuple):
+    """Where a bench stands. done of total examples of this cell are measured, `right` of them right."""
+
+    sampler: str
+    budget: int
+    seed: int
+    done: int
+    total: int
+    right: int
+
+
+class Pinned(NamedTuple):
+    """A sampler given as `NAME:key=value@BUDGET`. budget None: it is run wherever the others are."""
+
+    spec: str
+    budget: int | None
+
+
+def parse_pinned(text: str) -> Pinned:
+    """Split off the budget of `threshold:level=0.7@56`. Raises UserError if it is no whole number from 1."""
+    spec, at, budget = text.partition("@")
+    if not at:
+        return Pinned(spec.strip(), None)
+    if not budget.strip().isdigit() or int(budget) < 1:
+        raise UserError(f"cannot read the budget of `{text}`: write NAME@STEPS, e.g. `{spec or 'margin'}@8`")
+    return Pinned(spec.strip(), int(budget))
+
+
+class Cell(NamedTuple):
+    """One thing to run: a sampler, under the name the table gives it, at a budget. order: digest or None."""
+
+    name: str
+    budget: int
+    unmasker: Unmasker
+    order: str | None = None
+
+
+def bench(
+    denoiser: TextDenoiser,
+    task: Task,
+    split: str,
+    *,
+    samplers: Sequence[str] = (),
+    orders: Mapping[str, Order] | None = None,
+    budgets: Sequence[int] = (),
+    one_per_step: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    count: int = 500,
+    out: Path,
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    batch: int = 64,
+) -> list[TableRow]:
+    """Measure samplers and learned orders on the same examples, at temperature 0.
+
+    samplers: specs. With orders, each is run at the ceiling of every order's mean steps and at its maximum
+        steps, for each budget; without, at the budgets. `SPEC@BUDGET` is run at that budget only (adaptive
+        samplers, whose level sets their steps).
+    orders: by the label they get in the table; run first, at every budget.
+    one_per_step: samplers and labels also run with as many steps as the response has positions.
+    seeds: of the random draws. Mean and maximum steps are taken over all of them.
+
+    Leaves `out/records.jsonl` (appended to as it goes; a second start does only what is missing) and
+    `out/table.json`. Raises UserError on bad input, before anything is run, or if `out` is of another run.
+    """
+    orders = orders or {}
+    pinned = [parse_pinned(text) for text in samplers]
+    _check(denoiser, pinned=pinned, orders=orders, budgets=budgets, one_per_step=one_per_step, seeds=seeds)
+    problems = first_problems(denoiser, task, split, count)
+    config = {
+        "task": task.name,
+        "split": split,
+        "response_length": denoiser.response_length,
+        "temperature": 0.0,
+        "count": count,
+        "left_out": problems.left_out,
+        "samplers": list(samplers),
+        "orders": list(orders),
+        "budgets": list(budgets),
+        "one_per_step": list(one_per_step),
+        "seeds": list(seeds),
+        "batch": batch,
+    }
+    header = make_header(denoiser, config, checksum(task, split))
+    with Records(out / "records.jsonl", header, overwrite) as records:
+        run = _Run(
+            denoiser,
+            task,
+            problems=problems.chosen,
+            seeds=seeds,
+            batch=batch,
+            records=records,
+            progress=progress,
+        )
+        wanted: dict[tuple[str, int], None] = {}  # an ordered set: the rows of the table
+        steps = [] if orders else list(budgets)
+        for label, order in orders.items():
+            for budget in budgets:
+                taken = run.cell(_order_cell(label, order, budget))
+                wanted[label, budget] = None
+                steps += [-(-sum(taken) // len(taken)), max(taken)]
+        for spec, own in pinned:
+            for budget in [own] if own else sorted(set(steps)):
+                run.cell(_heuristic_cell(spec, budget, denoiser))
+                wanted[spec, budget] = None
+        for name in one_per_step:
+            cell = _one_per_step_cell(name, orders, denoiser)
+            run.cell(cell)
+            wanted[cell.name, cell.budget] = None
+        rows = table(run.found(name, budget, seed) for name, budget in wanted for seed in seeds)
+    write_table(out / "table.json", rows)
+    return rows
+
+
+def _check(
+    denoiser: TextDenoiser,
+    *,
+    pinned: Sequence[Pinned],
+    orders: Mapping[str, Order],
+    budgets: Sequence[int],
+    one_per_step: Sequence[str],
+    seeds: Sequence[int],
+) -> None:
+    """Everything that can be wrong before the first denoiser call."""
+    for spec in [*(each.spec for each in pinned), *(name for name in one_per_step if name not in orders)]:
+        make_sampler(spec, denoiser.codec.end_token)
+        if spec in orders:
+            raise UserError(f"`{spec}` is a sampler, so no learned order can be called that; choose another label")
+    for budget in budgets:
+        check_whole("budget", budget, 1)
+    if not seeds:
+        raise UserError("there is no seed to run with; give at least one, e.g. 0")
+    if not (pinned or orders or one_per_step):
+        raise UserError("there is nothing to measure; name a sampler or an order. hint: `unmask list samplers`")
+    if not budgets and (orders or any(each.budget is None for each in pinned)):
+        raise UserError("there is no budget to run at; give at least one, e.g. 4")
+
+
+def _order_cell(label: str, order: Order, budget: int) -> Cell:
+    unmasker = order.unmasker(budget)
+    return Cell(label, budget, unmasker, digest(unmasker)[:16])
+
+
+def _heuristic_cell(spec: str, budget: int, denoiser: TextDenoiser) -> Cell:
+    return Cell(spec, budget, make_sampler(spec, denoiser.codec.end_token))
+
+
+def _one_per_step_cell(name: str, orders: Mapping[str, Order], denoiser: TextDenoiser) -> Cell:
+    budget = denoiser.response_length
+    if name not in orders:
+        return _heuristic_cell(name, budget, denoiser)
+    unmasker = orders[name].unmasker(budget, one_per_step=True)
+    return Cell(name + ONE_PER_STEP, budget, unmasker, digest(unmasker)[:16])
+
+
+class _Run:
+    """What all cells share; runs them one at a time."""
+
+    def __init__(
+        self,
+        denoiser: TextDenoiser,
+        task: Task,
+        *,
+        problems: Iterable[Problem],
+        seeds: Sequence[int],
+        batch: int,
+        records: Records,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.denoiser, self.task, self.seeds, self.records = denoiser, task, seeds, records
+        self.progress = progress
+        # Batches depend on the examples only, not on what is done: a resumed run makes the same ones.
+        ordered = sorted(problems, key=lambda problem: (problem.prompt_tokens, problem.row))
+        self.batches = [ordered[start : start + batch] for start in range(0, len(ordered), batch)]
+        self.warm = False
+
+    def cell(self, cell: Cell) -> list[int]:
+        """Run a cell with every seed, where it is not done; the steps of all its rows."""
+        for seed in self.seeds:
+            for problems in self.batches:
+                keys = [Key(cell.name, cell.budget, seed, problem.example.id) for problem in problems]
+                for key in keys:
+                    self._check_order(cell, key)
+                if any(key not in self.records.done for key in keys):
+                    self._warm_up(cell)
+                    self.records.add(self._measure(cell, seed, problems))
+                    self._report(cell, seed)
+        return [record.steps for seed in self.seeds for record in self.found(cell.name, cell.budget, seed)]
+
+    def found(self, name: str, budget: int, seed: int) -> list[Record]:
+        """The records of a cell so far, in the order of the batches."""
+        keys = (Key(name, budget, seed, problem.example.id) for problems in self.batches for problem in problems)
+        return [self.records.done[key] for key in keys if key in self.records.done]
+
+    def _check_order(self, cell: Cell, key: Key) -> None:
+        known = self.records.done.get(key)
+        if known is not None and known.order != cell.order:
+            raise UserError(
+                f"{self.records.path} holds `{cell.name}` at {cell.budget} steps of another learned order; "
+                "choose another folder or label, or pass --overwrite"
+            )
+
+    def _warm_up(self, cell: Cell) -> None:
+        """One pass before the first that is timed: allocators and kernels are set up once per process."""
+        if not self.warm:
+            decode(self.denoiser, [problem.example.prompt for problem in self.batches[0]], budget=1)
+            self.warm = True
+
+    def _measure(self, cell: Cell, seed: int, problems: Sequence[Problem]) -> list[Record]:
+        began = time.perf_counter()
+        generations = decode(
+            self.denoiser,
+            [problem.example.prompt for problem in problems],
+            sampler=cell.unmasker,
+            budget=cell.budget,
+            seed=seed,
+            batch=len(problems),
+            rows=[problem.row for problem in problems],
+        )
+        seconds = (time.perf_counter() - began) / len(problems)
+        return [
+            Record(
+                sampler=cell.name,
+                budget=cell.budget,
+                seed=seed,
+                id=problem.example.id,
+                prompt=text_digest(problem.example.prompt),
+                text=generation.text or "",
+                answer=self.task.extract(generation.text or ""),
+                correct=self.task.correct(generation.text or "", problem.example),
+                steps=generation.steps,
+                nfe=generation.nfe,
+                written=generation.written,
+                content=generation.content,
+                seconds=round(seconds, 6),
+                order=cell.order,
+            )
+            for problem, generation in zip(problems, generations, strict=True)
+        ]
+
+    def _report(self, cell: Cell, seed: int) -> None:
+        if self.progress is not None:
+            found = self.found(cell.name, cell.budget, seed)
+            total = sum(map(len, self.batches))
+            right = sum(record.correct for record in found)
+            self.progress(Progress(cell.name, cell.budget, seed, len(found), total, right))

@@ -1,0 +1,271 @@
+"""records.jsonl: one line per answer, appended as they come, so that a killed run loses at most a batch.
+
+    {"format": "unmask-records", "version": 1, "config": {...}, "package": "0.1.0", "commit": "1f0c...", ...}
+    {"sampler": "margin", "budget": 4, "seed": 0, "id": "wordprob/test/0", "prompt": "9b1d...", ...}
+
+The first line says what the others were measured with. A line counts once its newline is on disk: what a kill
+left of the last one is dropped and measured again.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, TextIO
+
+import torch
+from torch import nn
+
+from unmask.core.errors import UserError
+from unmask.denoisers.folder import TextDenoiser
+
+FORMAT, VERSION = "unmask-records", 1
+# Parts of the header that must agree for a second start to be the same run; the rest is there to be read.
+IDENTITY = ("denoiser", "task", "split", "data", "response_length", "temperature")
+
+
+class Record(NamedTuple):
+    """One answer of one sampler.
+
+    sampler: as the table calls it. order: digest of the learned order, None for a heuristic.
+    id:      of the example. prompt: short sha256 of its prompt. text: what was generated.
+    answer:  extracted from the text, None if it gives none. correct: the task's judgement.
+    steps, nfe, written, content: as in `Generation`. seconds: this row's share of its batch's wall time.
+    """
+
+    sampler: str
+    budget: int
+    seed: int
+    id: str
+    prompt: str
+    text: str
+    answer: str | None
+    correct: bool
+    steps: int
+    nfe: int
+    written: int
+    content: int
+    seconds: float
+    order: str | None = None
+
+    @property
+    def key(self) -> "Key":
+        """What a record is found by."""
+        return Key(self.sampler, self.budget, self.seed, self.id)
+
+
+class Key(NamedTuple):
+    """A cell of the experiment: there is one record for each."""
+
+    sampler: str
+    budget: int
+    seed: int
+    id: str
+
+
+class RecordsFile(NamedTuple):
+    """What stands in a file. complete: bytes up to the last newline; anything after it is half a line."""
+
+    header: dict[str, Any]
+    records: list[Record]
+    complete: int
+
+
+def read_records(path: Path) -> RecordsFile:
+    """Read a records file, without half a line at its end. Raises UserError naming the file and the line."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"could not read {path}: {error.strerror or error}") from error
+    complete = data.rfind(b"\n") + 1
+    lines = data[:complete].split(b"\n")[:-1]
+    if not lines:
+        return RecordsFile({}, [], 0)
+    header = _parse(lines[0], path, 1)
+    if header.get("format") != FORMAT:
+        raise UserError(f"{path} is not a records file of unmask; choose another folder")
+    if header.get("version") != VERSION:
+        raise UserError(
+            f"{path} is of version {header.get('version')!r}, this unmask reads version {VERSION}; "
+            "choose another folder or a matching release"
+        )
+    records = []
+    for number, line in enumerate(lines[1:], start=2):
+        entry = _parse(line, path, number)
+        try:
+            records.append(Record(**entry))
+        except TypeError as error:
+            raise UserError(f"line {number} of {path} is not a record ({error}); delete that line") from error
+    return RecordsFile(header, records, complete)
+
+
+def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"line {number} of {path} is damaged ({error}); delete that line") from error
+    if not isinstance(value, dict):
+        raise UserError(f"line {number} of {path} is no JSON object; is this a records file?")
+    return value
+
+
+class Records:
+    """An open records file: what is done, and a way to add to it. Use as a context manager."""
+
+    def __init__(self, path: Path, header: dict[str, Any], overwrite: bool = False) -> None:
+        """Start a file with `header`, or take up the one that is there if it is of the same run.
+
+        Raises UserError if it is of another (see `IDENTITY`), unless `overwrite` says to start again.
+        """
+        self.path = path
+        self.done: dict[Key, Record] = {}
+        complete = 0
+        if path.exists() and not overwrite:
+            found = read_records(path)
+            complete = found.complete
+            if complete:
+                _check_same_run(path, found.header, header)
+            self.done = {record.key: record for record in found.records}
+        self._file = self._open(complete)
+        if not complete:
+            self._write(header)
+
+    def _open(self, complete: int) -> TextIO:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists():
+                os.truncate(self.path, complete)
+            return open(self.path, "a", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"could not write {self.path}: {error.strerror or error}") from error
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Append records that are not there yet, and flush."""
+        new = [record for record in records if record.key not in self.done]
+        self._write(*(record._asdict() for record in new))
+        self.done.update((record.key, record) for record in new)
+
+    def _write(self, *entries: Mapping[str, Any]) -> None:
+        try:
+            self._file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+            self._file.flush()
+        except OSError as error:
+            raise UserError(f"could not write {self.path}: {error.strerror}; free some space") from error
+
+    def __enter__(self) -> "Records":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _check_same_run(path: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    asked = json.loads(json.dumps(asked))
+    names = [name for name in IDENTITY if _entry(known, name) != _entry(asked, name)]
+    if names:
+        told = ", ".join(f"{n} {_entry(known, n)!r} there, {_entry(asked, n)!r} here" for n in names)
+        raise UserError(f"{path} is of another run ({told}); choose another folder or pass --overwrite")
+
+
+def _entry(header: Mapping[str, Any], name: str) -> Any:
+    config = header.get("config")
+    return header[name] if name in header else config.get(name) if isinstance(config, dict) else None
+
+
+def make_header(denoiser: TextDenoiser, config: Mapping[str, Any], data: str) -> dict[str, Any]:
+    """The first line. data: checksum of the examples."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": dict(config),
+        "denoiser": denoiser_digest(denoiser),
+        "data": data,
+        **provenance(denoiser.device),
+    }
+
+
+def provenance(device: torch.device | str) -> dict[str, Any]:
+    """What a measurement was made with: package, commit (None outside a checkout), torch, device, threads."""
+    device = torch.device(device)
+    try:
+        package: str | None = version("unmask")
+    except PackageNotFoundError:
+        package = None
+    named = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "package": package,
+        "commit": commit(),
+        "torch": torch.__version__,
+        "device": named,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def commit() -> str | None:
+    """The git commit this code runs from, with `-dirty` where it was edited; None outside a repository."""
+    here = Path(__file__).resolve()
+
+    def git(*arguments: str) -> str | None:
+        try:
+            told = subprocess.run(
+                ["git", *arguments], cwd=here.parent, capture_output=True, text=True, timeout=10, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return told.stdout.strip()
+
+    # an installed copy may stand inside a repository that is not ours: the file must be known to it
+    if git("ls-files", "--error-unmatch", here.name) is None:
+        return None
+    return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def text_digest(text: str) -> str:
+    """Sixteen hex digits of the sha256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def denoiser_digest(denoiser: TextDenoiser) -> str:
+    """sha256 of the weights and of how text is read: two denoisers with the same digest answer alike."""
+    codec = denoiser.codec
+    names = [codec.mask, codec.end, codec.pad, codec.template]
+    return digest([denoiser.network, codec.tokenizer.to_str(), names])
+
+
+def digest(value: object) -> str:
+    """sha256 of what a sampler or a network is made of: weights, options, nested in any way.
+
+    Functions count by name only. The device does not matter.
+    """
+    state = hashlib.sha256()
+    _feed(state.update, value)
+    return state.hexdigest()
+
+
+def _feed(update: Callable[[bytes], None], value: object) -> None:
+    if isinstance(value, torch.Tensor):
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        update(f"{value.dtype}{list(value.shape)}".encode())
+        update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    elif isinstance(value, nn.Module):
+        _feed(update, [type(value).__qualname__, getattr(value, "config", None), dict(value.state_dict())])
+    elif is_dataclass(value) and not isinstance(value, type):
+        _feed(update, [type(value).__qualname__, {f.name: getattr(value, f.name) for f in fields(value)}])
+    elif isinstance(value, Mapping):
+        for key in sorted(value, key=str):
+            _feed(update, (str(key), value[key]))
+    elif isinstance(value, list | tuple):
+        update(f"({len(value)}".encode())
+        for item in value:
+            _feed(update, item)
+    elif callable(value):
+        update(f"{getattr(value, '__qualname__', type(value).__qualname__)};".encode())
+    else:
+        update(f"{type(value).__name__}:{value!r};".encode())

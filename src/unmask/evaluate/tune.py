@@ -1,0 +1,298 @@
+"""Give each heuristic its best block, end-of-text rule and level, on validation: what a fair table compares with.
+
+Successive halving: every candidate on a few problems, the best few on all of them. Whatever is measured is kept in
+tuning.json and never measured again.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unmask.core.errors import UserError
+from unmask.core.files import read_json, write_json
+from unmask.core.registry import check_name
+from unmask.denoisers.folder import TextDenoiser
+from unmask.evaluate.accuracy import Accuracy, deployed_accuracy
+from unmask.evaluate.records import denoiser_digest, provenance
+from unmask.samplers import SAMPLERS
+from unmask.tasks.base import Task, check_split, checksum
+
+FORMAT, VERSION = "unmask-tuning", 1
+
+# Samplers whose option sets the number of steps, with values from few steps to many.
+ADAPTIVE: dict[str, tuple[str, tuple[float, ...]]] = {
+    "threshold": ("level", (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)),
+    "entropy-bounded": ("bound", (3.0, 1.0, 0.5, 0.3, 0.1, 0.03, 0.01, 0.003)),
+}
+# Both meanings of a rule that are in use: the candidates of the moment share the quota, or the ends rank last.
+END_OPTIONS = ("", "eot=defer", "eot=tail", "eot=defer,pace=true", "eot=tail,pace=true")
+BLOCKS = (8, 16, 24)
+TOLERANCE = 0.05  # steps by which a mean may pass what it was to match
+SLACK = 0.25  # the same on the few problems of the first round
+NEIGHBOURHOODS = 4  # best candidates of an adaptive sampler around which levels and blocks are refined
+
+
+class Candidate(NamedTuple):
+    """A spec, as `make_sampler` reads it, at a budget."""
+
+    spec: str
+    budget: int
+
+
+class Choice(NamedTuple):
+    """The best candidate at a number of steps, with what it reached on validation."""
+
+    spec: str
+    budget: int
+    accuracy: float
+    steps_mean: float
+    n: int
+
+
+class Tuned(NamedTuple):
+    """A heuristic's best settings: at the target mean steps, and at the most steps."""
+
+    mean: Choice
+    most: Choice
+
+
+class Trial(NamedTuple):
+    """One measurement for the progress callback: `done` candidates so far, this one last."""
+
+    candidate: Candidate
+    accuracy: Accuracy
+    done: int
+
+
+def tune(
+    denoiser: TextDenoiser,
+    task: Task,
+    names: Sequence[str],
+    *,
+    target_steps: float,
+    max_steps: int,
+    split: str = "validation",
+    count: int = 500,
+    out: Path,
+    first: int = 100,
+    keep: int = 8,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Callable[[Trial], None] | None = None,
+) -> dict[str, Tuned]:
+    """The best settings of each named heuristic at a mean of `target_steps` and at `max_steps`.
+
+    Fixed-quota samplers run at the budgets ceil(target_steps) and max_steps, with every block and end rule.
+    Adaptive ones (`ADAPTIVE`) sweep their level, end rule, pace and budget; those whose measured mean steps pass
+    the target by more than `TOLERANCE` are out. The most accurate wins, then the one with fewer steps.
+
+    first, keep: problems of the first round, and how many candidates go on to all `count`.
+    Leaves `out/tuning.json` with every candidate; a second start measures only what is missing.
+    Raises UserError on bad input, or if `out` holds the tuning of something else.
+    """
+    for name in names:
+        check_name(name, SAMPLERS, "sampler", hint="unmask list samplers")
+    check_split(split, task)
+    if not 1 <= target_steps <= max_steps:
+        raise UserError(f"target steps must lie between 1 and max steps, got {target_steps} and {max_steps}")
+    if min(count, first, keep) < 1:
+        raise UserError(f"count, first and keep must be at least 1, got {count}, {first} and {keep}")
+    identity = {
+        "task": task.name,
+        "split": split,
+        "data": checksum(task, split),
+        "denoiser": denoiser_digest(denoiser),
+        "response_length": denoiser.response_length,
+        "seed": seed,
+    }
+    ledger = _Ledger(out / "tuning.json", identity, provenance(denoiser.device), overwrite)
+
+    def measure(candidate: Candidate, problems: int) -> Accuracy:
+        known = ledger.get(candidate, problems)
+        if known is None:
+            known = deployed_accuracy(denoiser, task, split, problems, *candidate, seed=seed)
+            ledger.add(candidate, problems, known)
+            if progress is not None:
+                progress(Trial(candidate, known, len(ledger.measured)))
+        return known
+
+    search = _Search(measure, min(first, count), count, keep, denoiser.response_length)
+    tuned = {name: search.best(name, target_steps, max_steps) for name in names}
+    ledger.choose(target_steps, max_steps, tuned)
+    return tuned
+
+
+def bench_samplers(tuned: Mapping[str, Tuned]) -> list[str]:
+    """What to give `bench`: fixed-quota settings as they are, adaptive ones pinned to their budget."""
+    chosen: dict[str, None] = {}
+    for name, settings in tuned.items():
+        for choice in settings:
+            chosen[f"{choice.spec}@{choice.budget}" if name in ADAPTIVE else choice.spec] = None
+    return list(chosen)
+
+
+def write_spec(name: str, *options: str) -> str:
+    """`NAME:key=value,...` from options that may be empty."""
+    return ":".join(filter(None, (name, ",".join(filter(None, options)))))
+
+
+def block_options(response_length: int) -> list[str]:
+    """No block, the usual ones that are shorter than the response, and half of it."""
+    sizes = {size for size in (*BLOCKS, response_length // 2) if 1 <= size < response_length}
+    return ["", *(f"block={size}" for size in sorted(sizes))]
+
+
+def fixed_candidates(name: str, budget: int, response_length: int) -> list[Candidate]:
+    """Every block with every end rule."""
+    return [
+        Candidate(write_spec(name, block, end), budget)
+        for block, end in product(block_options(response_length), END_OPTIONS)
+    ]
+
+
+def adaptive_lines(name: str, target: float, most: int, response_length: int) -> list[list[Candidate]]:
+    """Sweeps of the level, from few steps to many: one for each end rule, pace and budget.
+
+    Budgets: the floor of each goal, so that something always stays within it, its ceiling, twice that, and as
+    many as the response has positions, where only the level decides.
+    """
+    option, levels = ADAPTIVE[name]
+    around = {budget for goal in (target, most) for budget in (int(goal), math.ceil(goal), 2 * math.ceil(goal))}
+    budgets = sorted({budget for budget in around if budget < response_length} | {response_length})
+    return [
+        [Candidate(write_spec(name, f"{option}={level}", end), budget) for level in levels]
+        for budget, end in product(budgets, (*END_OPTIONS, "pace=true"))
+        if budget < response_length or "pace" not in end  # one position a step is revealed anyway
+    ]
+
+
+def neighbours(candidate: Candidate, name: str, response_length: int) -> list[Candidate]:
+    """The same with each block, and with the levels half-way to those beside it."""
+    option, levels = ADAPTIVE[name]
+    head, _, rest = candidate.spec.partition(",")
+    at = levels.index(float(head.rpartition("=")[2]))
+    beside = levels[max(at - 1, 0) : at] + levels[at + 1 : at + 2]
+    refined = [f"{option}={(levels[at] + level) / 2:.6g}" for level in beside]
+    blocks = [f"{option}={levels[at]},{block}" for block in block_options(response_length) if block]
+    return [Candidate(write_spec(name, options, rest), candidate.budget) for options in [*refined, *blocks]]
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Successive halving over the candidates of one sampler: `first` problems for all, `count` for `keep`."""
+
+    measure: Callable[[Candidate, int], Accuracy]
+    first: int
+    count: int
+    keep: int
+    response_length: int
+
+    def best(self, name: str, target: float, most: int) -> Tuned:
+        """The best settings at both goals."""
+        if name in ADAPTIVE:
+            candidates = self._sweep(name, target, most)
+            return Tuned(self._pick(candidates, target), self._pick(candidates, most))
+        at_mean = fixed_candidates(name, math.ceil(target), self.response_length)
+        at_most = fixed_candidates(name, most, self.response_length)
+        return Tuned(self._pick(at_mean, math.ceil(target)), self._pick(at_most, most))
+
+    def _sweep(self, name: str, target: float, most: int) -> list[Candidate]:
+        """The grid, each line up to where its steps pass both goals, then the surroundings of the best."""
+        grid = []
+        for line in adaptive_lines(name, target, most, self.response_length):
+            for candidate in line:
+                grid.append(candidate)
+                if self.measure(candidate, self.first).steps_mean > most + SLACK:
+                    break
+        best = [
+            candidate
+            for goal in (target, most)
+            for candidate in self._within(grid, self.first, goal + SLACK)[:NEIGHBOURHOODS]
+        ]
+        around = [other for candidate in best for other in neighbours(candidate, name, self.response_length)]
+        return list(dict.fromkeys([*grid, *around]))
+
+    def _within(self, candidates: Iterable[Candidate], problems: int, limit: float) -> list[Candidate]:
+        """Those with mean steps of at most `limit`, the most accurate first, then those with fewer steps."""
+        measured = [(candidate, self.measure(candidate, problems)) for candidate in candidates]
+        fair = [(candidate, result) for candidate, result in measured if result.steps_mean <= limit]
+        fair.sort(key=lambda pair: (-pair[1].accuracy, pair[1].steps_mean))
+        return [candidate for candidate, _ in fair]
+
+    def _pick(self, candidates: Sequence[Candidate], goal: float) -> Choice:
+        """The best of the finalists on all problems.
+
+        A mean that is just within the goal on the few problems may be beyond it on all of them; so the best of
+        those that cannot pass it, their budget being the limit, is always a finalist.
+        """
+        ranked = self._within(candidates, self.first, goal + SLACK)
+        safe = next(candidate for candidate in ranked if candidate.budget <= goal)
+        finalists = dict.fromkeys([*ranked[: self.keep], safe])
+        winner = self._within(finalists, self.count, goal + TOLERANCE)[0]
+        result = self.measure(winner, self.count)
+        return Choice(winner.spec, winner.budget, result.accuracy, result.steps_mean, result.n)
+
+
+class _Ledger:
+    """tuning.json: what was measured, and what was chosen."""
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], made_with: Mapping[str, Any], overwrite: bool) -> None:
+        self.path, self.identity, self.made_with = path, identity, made_with
+        self.measured: dict[tuple[Candidate, int], Accuracy] = {}
+        self.choices: list[dict[str, Any]] = []
+        if path.exists() and not overwrite:
+            self._read()
+
+    def _read(self) -> None:
+        found = read_json(self.path)
+        if found.get("format") != FORMAT or found.get("version") != VERSION:
+            raise UserError(f"{self.path} is no tuning record of this version of unmask; choose another folder")
+        known = found.get("identity", {})
+        names = sorted(name for name, value in self.identity.items() if known.get(name) != value)
+        if names:
+            told = ", ".join(f"{name} {known.get(name)!r} there, {self.identity[name]!r} here" for name in names)
+            raise UserError(f"{self.path} is the tuning of another run ({told}); choose another folder or --overwrite")
+        try:
+            for entry in found["candidates"]:
+                key = Candidate(entry["spec"], entry["budget"]), entry["problems"]
+                self.measured[key] = Accuracy(**{name: entry[name] for name in Accuracy._fields})
+            self.choices = list(found["choices"])
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{self.path} is damaged: an entry lacks {error}; delete it to tune again") from error
+
+    def get(self, candidate: Candidate, problems: int) -> Accuracy | None:
+        """What was measured on so many problems."""
+        return self.measured.get((candidate, problems))
+
+    def add(self, candidate: Candidate, problems: int, accuracy: Accuracy) -> None:
+        """Keep a measurement, on disk too."""
+        self.measured[candidate, problems] = accuracy
+        self._write()
+
+    def choose(self, target: float, most: int, tuned: Mapping[str, Tuned]) -> None:
+        """Keep the choices of these goals, in place of earlier ones of the same goals."""
+        others = [c for c in self.choices if (c["target_steps"], c["max_steps"]) != (target, most)]
+        samplers = {name: {goal: choice._asdict() for goal, choice in settings._asdict().items()}
+                    for name, settings in tuned.items()}  # fmt: skip
+        self.choices = [*others, {"target_steps": target, "max_steps": most, "samplers": samplers}]
+        self._write()
+
+    def _write(self) -> None:
+        candidates = [
+            {**candidate._asdict(), "problems": problems, **accuracy._asdict()}
+            for (candidate, problems), accuracy in self.measured.items()
+        ]
+        write_json(
+            self.path,
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "identity": dict(self.identity),
+                **self.made_with,
+                "choices": self.choices,
+                "candidates": candidates,
+            },
+        )

@@ -1,0 +1,86 @@
+"""A learned order on disk: config.json, model.safetensors and a README.md as its card."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unmask.core.errors import UserError
+from unmask.core.files import read_json, replacing_folder, write_json
+from unmask.denoisers.folder import read_weights, write_weights
+from unmask.orders.policy import PolicyConfig, PolicyNetwork
+from unmask.samplers.budgeted import Budgeted
+from unmask.samplers.base import Unmasker
+from unmask.samplers.learned import DecodeRule, Learned
+
+FORMAT, VERSION = "unmask-order", 1
+
+
+@dataclass(frozen=True)
+class LearnedOrder:
+    """A policy, how to decode with it at each budget, and its card.
+
+    rules: budget -> rule, as chosen on validation; other budgets use that of the nearest (on the log scale).
+    """
+
+    policy: PolicyNetwork
+    rules: Mapping[int, DecodeRule]
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def rule(self, budget: int) -> DecodeRule:
+        """The rule for a budget; sampling from the policy if none was chosen."""
+        if not self.rules:
+            return DecodeRule("sample")
+        nearest = min(self.rules, key=lambda known: (abs(torch.tensor(known / budget).log().item()), known))
+        return self.rules[nearest]
+
+    def unmasker(self, budget: int, one_per_step: bool = False) -> Unmasker:
+        """The order as a sampler. one_per_step: the single most urgent position each time, within the budget."""
+        if one_per_step:
+            return Budgeted(Learned(self.policy, DecodeRule("threshold", 1.0)), exact=True)
+        return Learned(self.policy, self.rule(budget))
+
+
+def save_order(order: LearnedOrder, folder: Path, readme: str | None = None) -> None:
+    """Write the folder in one go, replacing what stood there."""
+    with replacing_folder(folder) as temporary:
+        weights = {name: value.detach().cpu().contiguous() for name, value in order.policy.state_dict().items()}
+        write_weights(temporary / "model.safetensors", weights, {"format": "pt"})
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "policy": order.policy.config.to_dict(),
+            "rules": {str(budget): rule.to_dict() for budget, rule in sorted(order.rules.items())},
+            "card": order.card,
+        }
+        write_json(temporary / "config.json", config)
+        (temporary / "README.md").write_text(readme or "# A learned order, made with unmask\n")
+
+
+def load_order(folder: str | Path, device: str = "cpu") -> LearnedOrder:
+    """Read a folder. Raises UserError naming the file that is missing, damaged, foreign or does not fit."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"there is no learned order at {folder}; make one with `unmask learn --out {folder}`")
+    config = read_json(folder / "config.json")
+    if config.get("format") != FORMAT:
+        raise UserError(f"{folder / 'config.json'} is not a learned order (format {config.get('format')!r})")
+    if config.get("version") != VERSION:
+        raise UserError(
+            f"{folder / 'config.json'} is of version {config.get('version')!r}, this unmask reads version {VERSION}"
+        )
+    unknown = set(config["policy"]) - {item.name for item in fields(PolicyConfig)}
+    if unknown:
+        raise UserError(f"{folder / 'config.json'} has unknown policy entries {sorted(unknown)}")
+    policy = PolicyNetwork(PolicyConfig(**config["policy"]))
+    weights = read_weights(folder / "model.safetensors")
+    expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise UserError(f"{folder / 'model.safetensors'} does not fit config.json at {', '.join(wrong[:3])}")
+    policy.load_state_dict(weights)
+    rules = {int(budget): DecodeRule.from_dict(rule) for budget, rule in config["rules"].items()}
+    return LearnedOrder(policy.to(device).eval(), rules, config.get("card", {}))

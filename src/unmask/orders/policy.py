@@ -1,0 +1,94 @@
+"""The policy p: which positions to reveal, from what the denoiser says about the canvas. One network, every budget."""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from unmask.core.canvas import Canvas
+from unmask.denoisers.base import Denoised
+from unmask.denoisers.transformer import Block, TransformerConfig, rotary_angles
+from unmask.orders.features import POSITION_FEATURES, ROW_FEATURES, Packed, pack
+from unmask.reveals.bernoulli import Bernoulli
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Shape of a `PolicyNetwork`. `denoiser_width` is D of `Denoised.hidden`; 0 reads no hidden states."""
+
+    denoiser_width: int = 128
+    width: int = 64
+    layers: int = 2
+    heads: int = 2
+    hidden: int = 160
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, as written to config.json."""
+        return asdict(self)
+
+
+class PolicyNetwork(nn.Module):
+    """`policy(canvas, denoised)` gives the Bernoulli law of equation 4.
+
+    Two small transformer blocks over the masked positions of a row, on top of a skip connection that makes the
+    untrained network a sensible soft threshold:
+
+        g_i = log-odds(1 / steps left) + a (log-odds(max probability_i) - b) + head(network)_i
+
+    with a, b learned and the head starting at 0. On average about 1 / (steps left) of the moderately certain
+    positions is revealed, more of the certain, fewer of the doubtful. Starting from equal coins instead, the bound
+    falls to revealing everything at once and stays there (**ours**; see docs/log.md).
+    """
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.config = config
+        shape = TransformerConfig(
+            vocabulary=1, mask_token=0, layers=config.layers, width=config.width, heads=config.heads,
+            hidden=config.hidden,
+        )  # fmt: skip
+        self.read_hidden = nn.Sequential(
+            nn.LayerNorm(config.denoiser_width, elementwise_affine=False),
+            nn.Linear(config.denoiser_width, config.width, bias=False),
+        ) if config.denoiser_width else None  # fmt: skip
+        self.read_position = nn.Linear(POSITION_FEATURES, config.width)
+        self.read_row = nn.Linear(ROW_FEATURES, config.width)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.head = nn.Linear(config.width, 1)
+        self.slope = nn.Parameter(torch.tensor(0.8))
+        self.centre = nn.Parameter(torch.tensor(2.2))
+
+    def initialise(self, generator: torch.Generator) -> "PolicyNetwork":
+        """Normal weights scaled by fan-in; the head starts at 0, so that the skip connection speaks first."""
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                with torch.no_grad():
+                    parameter.normal_(0.0, parameter.shape[1] ** -0.5, generator=generator)
+        for bias in (self.read_position.bias, self.read_row.bias, self.head.bias):
+            nn.init.zeros_(bias)
+        nn.init.zeros_(self.head.weight)
+        return self
+
+    def logits(self, packed: Packed) -> Tensor:
+        """[B, W]: g_i of the packed positions."""
+        x = self.read_position(packed.scalars) + self.read_row(packed.rows)[:, None]
+        if self.read_hidden is not None and packed.hidden is not None:
+            x = x + self.read_hidden(packed.hidden.float())
+        cos, sin = rotary_angles(packed.rotary, self.config.width // self.config.heads, 10_000.0)
+        first = torch.arange(packed.present.shape[1], device=x.device) == 0  # finished rows still need one key
+        mask = (packed.present | first)[:, None, None, :]
+        for block in self.blocks:
+            x = block(x, cos, sin, mask)
+        learned = self.head(self.norm(x)).squeeze(-1)
+        pace = -torch.log((1 / packed.rows[:, 1] - 1).clamp(min=1e-3))  # log-odds of 1 / steps left
+        certainty = packed.scalars[..., 0] * 3
+        return pace[:, None] + self.slope * (certainty - self.centre) + learned
+
+    def forward(self, canvas: Canvas, denoised: Denoised) -> Bernoulli:
+        logits = torch.zeros(canvas.masked.shape, device=canvas.masked.device)
+        if bool(canvas.masked.any()):
+            packed = pack(canvas, denoised)
+            found = self.logits(packed)[packed.row, packed.place]  # [M]
+            logits = logits.index_put((packed.row, packed.position), found.float())
+        return Bernoulli(logits, canvas.masked)

@@ -1,0 +1,85 @@
+"""The policy's family: an independent coin per position, conditioned on revealing something (equation 4)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from unmask.core.draws import StepDraws
+from unmask.reveals.coins import Coins, log_any
+
+# Coins stay between sigmoid(-15) = 3e-7 and 1 - 3e-7: no log-probability leaves float32, and no divergence
+# explodes. The gradient is zero beyond.
+LOGIT_LIMIT = 15.0
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """p_i = sigmoid(logits_i) at every masked position, given that at least one is revealed (equation 4).
+
+    log p(S) = sum_i log Bern(S_i; p_i) - log(1 - prod_i(1 - p_i))
+
+    Forcing the best position when all coins fail is another law, and so is drawing again a few times.
+    With `non_empty=False` there is no condition and no normaliser, and a step may reveal nothing.
+
+    logits: [B, L], clamped to +-LOGIT_LIMIT. masked: bool [B, L].
+    """
+
+    logits: Tensor
+    masked: Tensor
+    non_empty: bool = True
+
+    @property
+    def may_be_empty(self) -> bool:
+        return not self.non_empty
+
+    @property
+    def coins(self) -> Coins:
+        """The coins and their normaliser, on the log scale.
+
+        Not cached: `sample` asks for them without gradients, and `log_prob` after it needs them with.
+        """
+        logits = torch.where(self.masked, self.logits, 0.0).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        log_reveal = torch.where(self.masked, logsigmoid(logits), 0.0)
+        log_keep = torch.where(self.masked, logsigmoid(-logits), 0.0)
+        nothing = torch.zeros_like(log_keep[:, 0])
+        normaliser = log_any(log_keep, self.masked) if self.non_empty else nothing
+        return Coins(self.masked, torch.zeros_like(self.masked), log_reveal, log_keep, normaliser)
+
+    def probabilities(self) -> Tensor:
+        """[B, L]: p_i, the coins before conditioning; 0 where not masked."""
+        return self.coins.probabilities()
+
+    def log_prob(self, positions: Tensor) -> Tensor:
+        """[B]: log-probability of `positions` (bool [B, L]); 0 on finished rows, -inf if impossible."""
+        return self.coins.log_prob(positions, empty_allowed=self.may_be_empty)
+
+    def inclusion(self) -> Tensor:
+        """[B, L]: p_i / Z with Z = 1 - prod_j(1 - p_j) (Z = 1 if not conditioned); 0 where not masked."""
+        return self.coins.inclusion()
+
+    def entropy(self) -> Tensor:
+        """[B]: entropy of the conditioned law, not the sum of the coins'; 0 on finished rows."""
+        return self.coins.entropy()
+
+    def sample(self, draws: StepDraws) -> Tensor:
+        """bool [B, L]: an exact draw from one uniform per position, without rejection.
+
+        Walking left to right, the chance that position i is the first success, given none before it, is
+        h_i = p_i / (1 - prod_{j >= i}(1 - p_j)); after the first success the coins are independent again.
+        """
+        uniform = draws.uniform("reveal")
+        with torch.no_grad():
+            coins = self.coins
+            chance, log_keep = coins.log_reveal.double().exp(), coins.log_keep.double()
+            coin = self.masked & (uniform < chance)
+            if not self.non_empty:
+                return coin
+            log_none_from = log_keep.flip(-1).cumsum(-1).flip(-1)  # [B, L], log prod_{j >= i}(1 - p_j)
+            hazard = chance / -torch.expm1(log_none_from.clamp(max=-1e-300))
+            last = self.masked & (self.masked.flip(-1).cumsum(-1).flip(-1) == 1)
+            success = self.masked & ((uniform < hazard) | last)  # the last masked position has hazard 1
+            first = success & (success.cumsum(-1) == 1)
+            after = (first.cumsum(-1) == 1) & ~first
+            return first | (coin & after)

@@ -1,0 +1,197 @@
+"""The decoding loop: denoise, choose, write, until nothing is masked."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import Draws
+from unmask.core.errors import UserError
+from unmask.denoisers.base import Denoised, Denoiser
+from unmask.samplers.base import Selection, State, Unmasker
+from unmask.samplers.options import check_range
+from unmask.samplers.state import take_rows, where_rows
+
+
+class Decoded(NamedTuple):
+    """What decoding gave, rows in the order of the canvas that came in.
+
+    canvas:      finished, but for rows that `stop` ended early: those keep what was still masked.
+    steps:       long [B], steps taken, those that revealed nothing included.
+    nfe:         long [B], denoiser passes the row was part of, counted. Below `steps` where steps were empty.
+    revealed_at: long [B, L], the number (from 1) of the step a position was revealed at; 0 where none did.
+    probability: float64 [B, L], what the denoiser gave the written token then; NaN elsewhere.
+    log_prob:    float64 [B], sum of the logs of those in nats.
+
+    The last two are of the denoiser's own law, which tokens are drawn from at temperature 1 only. They are
+    NaN at temperature > 0 unless `log_probs` was asked for.
+    """
+
+    canvas: Canvas
+    steps: Tensor
+    nfe: Tensor
+    revealed_at: Tensor
+    probability: Tensor
+    log_prob: Tensor
+
+
+class Choice(NamedTuple):
+    """One step's decision for every row of a canvas.
+
+    canvas:    the canvas at the step the reveal belongs to: later than the one given where steps were empty.
+    selection: positions and their priority; not yet written.
+    tokens:    long [B, L], what to write there.
+    state:     the unmasker's state after it.
+    """
+
+    canvas: Canvas
+    selection: Selection
+    tokens: Tensor
+    state: State
+
+
+class Step(NamedTuple):
+    """What `on_step` sees: one denoiser pass and the reveal after it, for the `b` rows still being written.
+
+    number: of the pass, from 1. rows: long [b], where they stand in the canvas given to `decode_canvas`.
+    before, after: the canvas around the reveal. denoised: its statistics are computed when asked for.
+    """
+
+    number: int
+    rows: Tensor
+    before: Canvas
+    after: Canvas
+    selection: Selection
+    tokens: Tensor
+    denoised: Denoised
+
+
+def draw_tokens(canvas: Canvas, denoised: Denoised, draws: Draws, temperature: float) -> Tensor:
+    """long [B, L]: a token for every masked position, 0 elsewhere. The argmax at temperature 0."""
+    if temperature == 0:
+        return denoised.to_rows(denoised.top2_tokens[:, 0], 0)
+    uniform = denoised.from_rows(draws.uniform(canvas, "token"))  # [M]
+    return denoised.to_rows(denoised.draw(uniform, temperature), 0)
+
+
+def choose(
+    canvas: Canvas, denoised: Denoised, unmasker: Unmasker, state: State, draws: Draws, *, temperature: float
+) -> Choice:
+    """What one denoiser pass reveals in each row, and with which tokens; all that is left at its last step.
+
+    Where an unmasker that may be empty chose nothing, the canvas did not change and another pass would say
+    the same: the row goes to its next step, and chooses again, with the answer it has. Rows that chose wait.
+    """
+
+    def ask(canvas: Canvas, state: State) -> tuple[Selection, Tensor | None, State]:
+        written = draw_tokens(canvas, denoised, draws, temperature) if unmasker.reads_tokens else None
+        selection, state = unmasker.select(canvas, denoised, written, state, draws.at(canvas))
+        positions = canvas.masked & (selection.positions | canvas.last_step[:, None])
+        return Selection(positions, selection.priority), written, state
+
+    selection, written, state = ask(canvas, state)
+    while (empty := canvas.unfinished & ~selection.positions.any(dim=-1)).any():
+        if not unmasker.may_be_empty:
+            row = int(canvas.row[empty][0])
+            raise ValueError(f"{unmasker} revealed nothing in row {row}, but its may_be_empty is False")
+        canvas = replace(canvas, step=canvas.step + empty.long())
+        again, written, state_again = ask(canvas, state)
+        selection = where_rows(empty, again, selection)
+        state = where_rows(empty, state_again, state)
+    tokens = draw_tokens(canvas, denoised, draws, temperature) if written is None else written
+    return Choice(canvas, selection, tokens, state)
+
+
+@torch.no_grad()
+def decode_canvas(
+    denoiser: Denoiser,
+    canvas: Canvas,
+    unmasker: Unmasker,
+    *,
+    seed: int = 0,
+    temperature: float = 0.0,
+    on_step: Callable[[Step], None] | None = None,
+    log_probs: bool = False,
+    stop: Callable[[Canvas], Tensor] | None = None,
+) -> Decoded:
+    """Write every masked position of `canvas`, each row within its budget.
+
+    A step is one denoiser pass over the rows still being written and the reveal after it. Finished rows leave
+    the batch. What a row becomes depends on the seed, its content, its `row` and its budget, on nothing else
+    of the batch. The global generator is not touched and the canvas given is not changed.
+
+    temperature: 0 writes the argmax; else tokens are drawn from softmax(logits / temperature) in float64.
+    on_step:     called with a `Step` after each pass.
+    log_probs:   also score what is written at temperature > 0, which costs another pass of the output head;
+                 at temperature 0 it is known anyway.
+    stop:        from the canvas of the rows still being written to bool [b]: rows to end here, unfinished.
+    """
+    _check(canvas, temperature)
+    draws = Draws(seed)
+    decoded = _blank(canvas)
+    rows = canvas.unfinished.nonzero().squeeze(-1)  # [b], where the rows still being written stand
+    active = canvas.take(rows)
+    state = unmasker.init(active)
+    number = 0
+    while len(rows):
+        denoised, number = denoiser(active), number + 1
+        choice = choose(active, denoised, unmasker, state, draws, temperature=temperature)
+        after = choice.canvas.reveal(choice.selection.positions, choice.tokens)
+        _record(decoded, rows, choice, after, _log_prob(denoised, choice.tokens, temperature, log_probs))
+        if on_step is not None:
+            on_step(Step(number, rows, choice.canvas, after, choice.selection, choice.tokens, denoised))
+        going = after.unfinished if stop is None else after.unfinished & ~stop(after)
+        rows, active, state = rows[going], after.take(going), take_rows(choice.state, going)
+    # summed from left to right, so that not even the rounding depends on padding
+    log_prob = decoded.probability.nan_to_num(nan=0.0).cumsum(dim=-1)[:, -1:].sum(dim=-1)
+    scored = temperature == 0 or log_probs
+    return decoded._replace(
+        steps=decoded.canvas.step - canvas.step,
+        probability=decoded.probability.exp(),
+        log_prob=log_prob if scored else torch.full_like(log_prob, torch.nan),
+    )
+
+
+def _check(canvas: Canvas, temperature: float) -> None:
+    check_range("temperature", temperature, 0)
+    if (canvas.budget < 1).any():
+        raise UserError(f"budget must be at least 1, got {int(canvas.budget.min())}")
+
+
+def _blank(canvas: Canvas) -> Decoded:
+    """Buffers of our own to write results into; `probability` holds logs until the end."""
+    return Decoded(
+        canvas=replace(
+            canvas, tokens=canvas.tokens.clone(), masked=canvas.masked.clone(), step=canvas.step.clone()
+        ),
+        steps=torch.zeros_like(canvas.step),
+        nfe=torch.zeros_like(canvas.step),
+        revealed_at=torch.zeros_like(canvas.tokens),
+        probability=torch.full_like(canvas.tokens, torch.nan, dtype=torch.float64),
+        log_prob=torch.zeros(len(canvas.step), dtype=torch.float64, device=canvas.tokens.device),
+    )
+
+
+def _log_prob(denoised: Denoised, tokens: Tensor, temperature: float, log_probs: bool) -> Tensor:
+    """float64 [B, L]: log-probability of each masked position's token; NaN elsewhere and if not asked for."""
+    if temperature == 0:
+        values = denoised.top2[:, 0].double().log()
+    elif log_probs:
+        values = denoised.log_prob(denoised.from_rows(tokens)).double()
+    else:
+        values = torch.full((len(denoised.where),), torch.nan, dtype=torch.float64, device=tokens.device)
+    return denoised.to_rows(values, torch.nan)
+
+
+def _record(decoded: Decoded, rows: Tensor, choice: Choice, after: Canvas, log_prob: Tensor) -> None:
+    """Scatter one step into the buffers of `decoded`. The denoiser passed once over each of `rows`."""
+    positions = choice.selection.positions
+    decoded.nfe[rows] += 1
+    decoded.canvas.tokens[rows] = after.tokens
+    decoded.canvas.masked[rows] = after.masked
+    decoded.canvas.step[rows] = after.step
+    decoded.revealed_at[rows] = torch.where(positions, after.step[:, None], decoded.revealed_at[rows])
+    decoded.probability[rows] = torch.where(positions, log_prob, decoded.probability[rows])

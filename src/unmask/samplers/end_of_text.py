@@ -1,0 +1,76 @@
+"""When positions where the denoiser predicts the end of the text may be revealed."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import StepDraws
+from unmask.core.numerics import NEG_INF
+from unmask.denoisers.base import Denoised
+from unmask.samplers.base import Selection, State, Unmasker
+from unmask.samplers.options import check_choice
+
+EndRule = Literal["free", "defer", "tail"]
+END_RULES = ("free", "defer", "tail")
+
+
+@dataclass(frozen=True)
+class EndOfText:
+    """Hold back the positions whose most probable token is `end_token`, so that they do not fill the canvas.
+
+    Denoisers trained on padded answers are surest of the end token. Ranked by confidence it is written
+    first, and what is written then says the answer is short; LLaDA (arXiv 2502.09992) reports scores with
+    and without a rule against it. Hence an explicit option, named wherever results are:
+
+    free   no rule: `inner` as it is.
+    defer  hidden from `inner` while the row has any other candidate; once only they are left, all of them are
+           revealed at once. LLaDA sets their confidence to -inf, which ranks them last but still fills its
+           quota with them; `Budgeted` around this wrapper (`eot=defer,pace=true`) does that too.
+    tail   hidden from `inner`, but revealed as soon as everything to their left is written or is revealed in
+           this same step. An answer whose text is complete ends at once, however much canvas is left; an
+           answer that begins with a predicted end does so too, which `defer` prevents.
+
+    `inner` sees the canvas without the hidden positions, so n_t splits only the candidates of the moment over
+    the steps left. Never empty unless `inner` may be. Looks at drawn tokens only if `inner` does: "predicted"
+    means the argmax, not the token drawn.
+    """
+
+    inner: Unmasker
+    rule: EndRule
+    end_token: int
+
+    def __post_init__(self) -> None:
+        check_choice("eot", self.rule, END_RULES)
+
+    @property
+    def reads_tokens(self) -> bool:
+        """As `inner`."""
+        return self.inner.reads_tokens
+
+    @property
+    def may_be_empty(self) -> bool:
+        """As `inner`."""
+        return self.inner.may_be_empty
+
+    def init(self, canvas: Canvas) -> State:
+        """The inner sampler's state."""
+        return self.inner.init(canvas)
+
+    def select(
+        self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws
+    ) -> tuple[Selection, State]:
+        """The inner sampler's choice among the other positions, and the ends that the rule lets go."""
+        if self.rule == "free":
+            return self.inner.select(canvas, denoised, written, state, draws)
+        ends = canvas.masked & denoised.to_rows(denoised.top2_tokens[:, 0] == self.end_token, False)  # [B, L]
+        others = canvas.masked & ~ends
+        chosen, state = self.inner.select(canvas.restrict(others), denoised, written, state, draws)
+        positions = chosen.positions & others
+        if self.rule == "defer":
+            released = ends & ~others.any(dim=-1, keepdim=True)
+        else:
+            waiting_up_to_here = (others & ~positions).long().cumsum(dim=-1)
+            released = ends & (waiting_up_to_here == 0)
+        return Selection(positions | released, chosen.priority.where(~ends, NEG_INF)), state

@@ -1,0 +1,283 @@
+"""Decode texts: prompts in, generations out, in the order they came.
+
+decode(denoiser, ["Ana has 3 pens and buys 4. How many?"], sampler="margin:block=16", budget=8)[0].text
+'<<3+4=7>> #### 7'
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+from unmask.core.errors import UserError
+from unmask.denoisers.base import Denoiser
+from unmask.denoisers.codec import Codec
+from unmask.samplers import make_sampler
+from unmask.samplers.base import Unmasker
+from unmask.samplers.decode import Decoded, Step, decode_canvas
+from unmask.samplers.options import check_whole
+
+
+@runtime_checkable
+class ForBudget(Protocol):
+    """Anything with a sampler of its own for each budget: a learned order."""
+
+    def unmasker(self, budget: int) -> Unmasker:
+        """The sampler for rows that may take at most `budget` steps."""
+        ...
+
+
+Sampler = str | Unmasker | ForBudget
+
+
+class Generation(NamedTuple):
+    """What was written for one prompt. The lists run over the positions that were masked, from left to right.
+
+    prompt:      as given; None for a row of a canvas.
+    text:        the response up to its end token or stop string; when infilling, the whole text with its
+                 marks filled. None without a codec.
+    tokens:      what was written. A row ended by a stop string keeps what stood at positions still masked.
+    steps:       steps taken, those that revealed nothing included.
+    nfe:         denoiser passes the row was part of.
+    written:     tokens written, end tokens included.
+    content:     of those, the ones before the first end token (infilling: those that are no end token).
+    log_prob:    of all that was written, in nats; None at temperature > 0 unless asked for.
+    revealed_at: the number (from 1) of the step each position was revealed at; 0 where none did.
+    probability: what the denoiser gave the written token then; None where that is not known.
+    stopped:     whether the text was cut at a stop string.
+    """
+
+    prompt: str | None
+    text: str | None
+    tokens: list[int]
+    steps: int
+    nfe: int
+    written: int
+    content: int
+    log_prob: float | None
+    revealed_at: list[int]
+    probability: list[float | None]
+    stopped: bool
+
+
+def decode(
+    denoiser: Denoiser,
+    prompts: Sequence[str] | Canvas,
+    *,
+    sampler: Sampler = "top-prob",
+    budget: int | None = None,
+    response_length: int | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
+    stop: Sequence[str] = (),
+    log_probs: bool = False,
+    infill: bool = False,
+    on_step: Callable[[Step], None] | None = None,
+    codec: Codec | None = None,
+    batch: int = 64,
+    rows: Sequence[int] | None = None,
+) -> list[Generation]:
+    """Write a response to every prompt, each in at most `budget` denoiser calls.
+
+    prompts: texts, for a denoiser with a codec; or a canvas, for any `Callable[[Canvas], Denoised]`.
+    sampler: `NAME:key=value,...`, an Unmasker, or a learned order.
+    budget:  the most steps a row may take. For a canvas None keeps the budgets it has.
+    response_length: positions a response gets; the denoiser's own unless given.
+    stop:    the text is cut before the first of these, and its row ends once all left of it is written.
+    infill:  each `<|mask|>` in the texts (or `<|mask:8|>`) is written, wherever it stands.
+    on_step: called after each pass with a `Step` whose `rows` count through `prompts`; its canvases belong to
+             one batch, and its number is that of the pass over this batch.
+    batch:   rows decoded together. Prompts of similar length share a batch, which changes nothing else.
+    rows:    the identity of each row for its random draws: 0, 1, ... (or the canvas's own) unless given.
+
+    Raises UserError that says which argument was wrong and what would be right.
+    """
+    check_whole("batch", batch, 1)
+    stops = _checked_stops(stop, plain=not infill and not isinstance(prompts, Canvas))
+    codec = codec if codec is not None else getattr(denoiser, "codec", None)
+    canvas, texts = _open(
+        denoiser,
+        prompts,
+        budget=budget,
+        response_length=response_length,
+        infill=infill,
+        codec=codec,
+        rows=rows,
+    )
+    unmasker = _unmasker(sampler, int(canvas.budget.max()), codec)
+    done: dict[int, Generation] = {}
+    for index in _similar_lengths(canvas, batch):
+        part = crop(canvas.take(index)).to(getattr(denoiser, "device", canvas.tokens.device))
+        length = int(part.masked[0].sum())  # of the response, where `stops` is given
+        decoded = decode_canvas(
+            denoiser,
+            part,
+            unmasker,
+            seed=seed,
+            temperature=temperature,
+            on_step=None if on_step is None else _numbered(on_step, index),
+            log_probs=log_probs,
+            stop=_stop_rule(stops, codec, length) if stops and codec is not None else None,
+        )
+        for row, place in enumerate(index.tolist()):
+            prompt = None if texts is None else texts[place]
+            done[place] = _generation(part, decoded, row, prompt=prompt, codec=codec, infill=infill, stops=stops)
+    return [done[place] for place in range(len(done))]
+
+
+def _checked_stops(stop: Sequence[str], plain: bool) -> tuple[str, ...]:
+    stops = (stop,) if isinstance(stop, str) else tuple(stop)
+    if "" in stops:
+        raise UserError("a stop string must not be empty: it would end every text before its first character")
+    if stops and not plain:
+        raise UserError("stop strings end a response right of its prompt: leave out `stop` for a canvas or infill")
+    return stops
+
+
+def _open(
+    denoiser: Denoiser,
+    prompts: Sequence[str] | Canvas,
+    *,
+    budget: int | None,
+    response_length: int | None,
+    infill: bool,
+    codec: Codec | None,
+    rows: Sequence[int] | None,
+) -> tuple[Canvas, Sequence[str] | None]:
+    """The canvas to write, all rows in one, and the prompts if they are texts."""
+    if isinstance(prompts, str):
+        raise UserError("prompts must be a list of texts, got a single one: put it in brackets")
+    count = len(prompts.row) if isinstance(prompts, Canvas) else len(prompts)
+    if count == 0:
+        raise UserError("there is no prompt to decode; give at least one")
+    if rows is not None and len(rows) != count:
+        raise UserError(f"rows must name each of the {count} prompts, got {len(rows)} numbers")
+    if budget is not None or not isinstance(prompts, Canvas):
+        check_whole("budget", budget, 1)
+    if isinstance(prompts, Canvas):
+        budgets = prompts.budget if budget is None else torch.full_like(prompts.budget, budget)
+        canvas = replace(prompts, budget=budgets)
+    else:
+        canvas = _encode(
+            denoiser, prompts, budget=budget or 1, response_length=response_length, infill=infill, codec=codec
+        )
+    if rows is not None:
+        canvas = replace(canvas, row=torch.tensor(list(rows), device=canvas.row.device))
+    return canvas, None if isinstance(prompts, Canvas) else prompts
+
+
+def _encode(
+    denoiser: Denoiser,
+    prompts: Sequence[str],
+    *,
+    budget: int,
+    response_length: int | None,
+    infill: bool,
+    codec: Codec | None,
+) -> Canvas:
+    if codec is None:
+        raise UserError("this denoiser has no codec to read texts: pass `codec`, or a Canvas instead of texts")
+    context: int | None = getattr(denoiser, "context", None)
+    if infill:
+        return codec.infill(prompts, budget, context)
+    length = response_length if response_length is not None else getattr(denoiser, "response_length", None)
+    if length is None:
+        raise UserError("this denoiser does not say how long a response is: pass `response_length`")
+    check_whole("response_length", length, 1)
+    return codec.canvas(prompts, length, budget, context)
+
+
+def _unmasker(sampler: Sampler, budget: int, codec: Codec | None) -> Unmasker:
+    if isinstance(sampler, ForBudget):
+        return sampler.unmasker(budget)
+    return make_sampler(sampler, None if codec is None else codec.end_token)
+
+
+def _similar_lengths(canvas: Canvas, batch: int) -> Iterator[Tensor]:
+    """Index tensors of at most `batch` rows, from the shortest to the longest."""
+    order = canvas.valid.sum(dim=-1).argsort(stable=True)
+    for start in range(0, len(order), batch):
+        yield order[start : start + batch]
+
+
+def crop(canvas: Canvas) -> Canvas:
+    """The same rows without the columns that are padding in all of them, on the left and on the right."""
+    used = canvas.valid.any(dim=0).nonzero().squeeze(-1)
+    if not len(used):
+        return canvas
+    columns = slice(int(used[0]), int(used[-1]) + 1)
+    return replace(
+        canvas,
+        tokens=canvas.tokens[:, columns],
+        masked=canvas.masked[:, columns],
+        valid=canvas.valid[:, columns],
+    )
+
+
+def _numbered(on_step: Callable[[Step], None], index: Tensor) -> Callable[[Step], None]:
+    """`on_step`, told the rows as they were given instead of as they stand in the batch."""
+    return lambda step: on_step(step._replace(rows=index.to(step.rows.device)[step.rows]))
+
+
+def find_stop(text: str, stops: Sequence[str]) -> int | None:
+    """Where the first of `stops` begins in `text`; None if none occurs."""
+    return min((at for at in map(text.find, stops) if at >= 0), default=None)
+
+
+def _stop_rule(stops: Sequence[str], codec: Codec, length: int) -> Callable[[Canvas], Tensor]:
+    """True for rows whose response, as far as it is written without a gap, contains a stop string."""
+
+    def ended(canvas: Canvas) -> Tensor:
+        gapless = (~canvas.masked[:, -length:]).long().cumprod(dim=-1).sum(dim=-1).tolist()
+        responses = canvas.tokens[:, -length:].tolist()
+        texts = [codec.decode(tokens[:count]) for tokens, count in zip(responses, gapless, strict=True)]
+        found = [find_stop(text, stops) is not None for text in texts]
+        return torch.tensor(found, device=canvas.tokens.device)
+
+    return ended
+
+
+def _generation(
+    before: Canvas,
+    decoded: Decoded,
+    row: int,
+    *,
+    prompt: str | None,
+    codec: Codec | None,
+    infill: bool,
+    stops: Sequence[str],
+) -> Generation:
+    """Row `row` of a decoded batch as a record."""
+    masked = before.masked[row]
+    tokens = decoded.canvas.tokens[row, masked].tolist()
+    revealed_at = decoded.revealed_at[row, masked].tolist()
+    written = [token for token, step in zip(tokens, revealed_at, strict=True) if step]
+    end = None if codec is None else codec.end_token
+    text, at = None, None
+    if codec is not None and infill:
+        whole = decoded.canvas.tokens[row, before.valid[row]].tolist()
+        text = codec.decode([token for token in whole if token != end])
+    elif codec is not None:
+        text = codec.decode(tokens)
+        at = find_stop(text, stops)
+    content = sum(token != end for token in written)
+    if end in written and not infill:
+        content = written.index(end)
+    log_prob = float(decoded.log_prob[row])
+    return Generation(
+        prompt=prompt,
+        text=text if text is None or at is None else text[:at],
+        tokens=tokens,
+        steps=int(decoded.steps[row]),
+        nfe=int(decoded.nfe[row]),
+        written=len(written),
+        content=content,
+        log_prob=None if math.isnan(log_prob) else log_prob,
+        revealed_at=revealed_at,
+        probability=[None if math.isnan(p) else p for p in decoded.probability[row, masked].tolist()],
+        stopped=at is not None,
+    )

@@ -1,0 +1,101 @@
+"""A learned order as a sampler: a policy, and the rule by which its law becomes a set of positions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import StepDraws
+from unmask.core.errors import UserError
+from unmask.core.registry import check_name
+from unmask.denoisers.base import Denoised
+from unmask.reveals.base import RevealLaw
+from unmask.samplers.base import Selection, State
+from unmask.samplers.options import check_choice, check_range
+from unmask.samplers.pick import pick_from_level
+
+OrderPolicy = Callable[[Canvas, Denoised], RevealLaw]
+
+
+@dataclass(frozen=True)
+class DecodeRule:
+    """How a policy's law is turned into positions. Part of what is learned, and chosen on validation.
+
+    kind: "sample" draws from the law; "threshold" takes every position whose coin is at least `level`, and
+        always the one with the largest. A threshold mixes several good orders into one that may be bad, so it
+        is not simply the sample without its noise.
+    level: for "threshold".
+    sharpness: factor on the law's logits before the rule, for laws that offer `sharpen(factor)`; 1 leaves it.
+    """
+
+    kind: Literal["sample", "threshold"] = "sample"
+    level: float = 0.5
+    sharpness: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice("decode rule", self.kind, ("sample", "threshold"))
+        check_range("level", self.level, 0, 1)
+        check_range("sharpness", self.sharpness, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a config file."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "DecodeRule":
+        """The inverse of `to_dict`. Raises UserError on a key or value that is none of ours."""
+        for key in values:
+            check_name(key, (field.name for field in fields(cls)), "decode rule option")
+        return cls(**values)
+
+
+def sharpen(law: RevealLaw, factor: float) -> RevealLaw:
+    """The law with its logits multiplied by `factor`. Raises UserError where its family has no logits."""
+    if factor == 1:
+        return law
+    if not hasattr(law, "sharpen"):
+        raise UserError(f"sharpness must be 1 for {type(law).__name__}, which has no `sharpen`, got {factor}")
+    sharpened: RevealLaw = law.sharpen(factor)
+    return sharpened
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Reveal what the policy p(S | canvas, budget) says, by `rule` (after arXiv 2602.23968).
+
+    The threshold is on the law's coins (`law.probabilities()`) where it has them, since inclusion under a
+    law conditioned on at least one reveal is larger than the coin; else on `law.inclusion()`. Priority:
+    inclusion. Inside a wrapper the policy sees the restricted canvas, and inside `Blockwise` the block's
+    step and budget. May be empty only when sampling from a policy that says so (`policy.may_be_empty`). Does
+    not look at drawn tokens.
+    """
+
+    policy: OrderPolicy
+    rule: DecodeRule = DecodeRule()
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Never: a policy sees the canvas and the denoiser only."""
+        return False
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Where the policy's family is, and is sampled from."""
+        return self.rule.kind == "sample" and bool(getattr(self.policy, "may_be_empty", False))
+
+    def init(self, canvas: Canvas) -> State:
+        """No state: a policy sees all it needs on the canvas."""
+        return None
+
+    def select(
+        self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws
+    ) -> tuple[Selection, State]:
+        """One policy call, then the rule."""
+        law = sharpen(self.policy(canvas, denoised), self.rule.sharpness)
+        inclusion = law.inclusion()  # [B, L]
+        if self.rule.kind == "sample":
+            return Selection(law.sample(draws) & canvas.masked, inclusion), state
+        coins = law.probabilities() if hasattr(law, "probabilities") else inclusion
+        return Selection(pick_from_level(canvas, coins, self.rule.level), inclusion), state

@@ -1,0 +1,28 @@
+"""The order of reading."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import StepDraws
+from unmask.denoisers.base import Denoised
+from unmask.samplers.base import Selection, State, Stateless
+from unmask.samplers.pick import pick_quota
+
+
+@dataclass(frozen=True)
+class LeftToRight(Stateless):
+    """Reveal the n_t leftmost masked positions.
+
+    n_t is what is masked split evenly over the steps left; with as many steps as positions this is
+    autoregressive decoding. Does not look at drawn tokens, nor at the denoiser.
+    """
+
+    def select(
+        self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws
+    ) -> tuple[Selection, State]:
+        """Score: minus the position."""
+        index = torch.arange(canvas.masked.shape[-1], device=canvas.masked.device, dtype=torch.float64)
+        return pick_quota(canvas, (-index).expand(canvas.masked.shape)), state

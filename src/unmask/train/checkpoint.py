@@ -1,0 +1,69 @@
+"""One file that holds everything a training run needs to go on as if nothing had happened.
+
+Weights, optimizer state and counters live in one safetensors file, written under a temporary name and renamed,
+so that a run killed at any moment finds either the last checkpoint or the one before. Nothing is ever pickled.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from unmask.core.errors import UserError
+from unmask.core.files import replacing
+from unmask.denoisers.folder import write_weights
+
+VERSION = "1"
+
+
+class Checkpoint(NamedTuple):
+    """tensors: by dotted name. meta: JSON values (the update reached, the configuration, the best so far)."""
+
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write both in one go. Raises UserError if the disk refuses."""
+    unique = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        write_weights(temporary, unique, {"meta": json.dumps(meta), "version": VERSION})
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote. Raises UserError naming the file if it is damaged or foreign."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"checkpoint {path} is damaged ({error}); delete it to start again, or restore it") from error
+    if metadata.get("version") != VERSION:
+        raise UserError(f"{path} is not a checkpoint of this version of unmask (found {metadata.get('version')})")
+    return Checkpoint(tensors, json.loads(metadata["meta"]))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """Flatten an optimizer's state to named tensors: PREFIX.<parameter index>.<name>."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{prefix}.{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for index, entries in state.items()
+        for name, value in entries.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str) -> None:
+    """Put back what `optimizer_tensors` took out; the groups keep the options they were built with."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix + "."):
+            index, entry = name[len(prefix) + 1 :].split(".", 1)
+            state.setdefault(int(index), {})[entry] = value
+    whole = optimizer.state_dict()
+    whole["state"] = state
+    optimizer.load_state_dict(whole)

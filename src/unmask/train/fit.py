@@ -1,0 +1,209 @@
+"""Fit a denoiser: mask, predict, repeat. The loop is `fit`; everything above it is preparation."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import Draws
+from unmask.core.errors import UserError
+from unmask.denoisers.codec import Codec
+from unmask.denoisers.folder import TextDenoiser, save_denoiser
+from unmask.denoisers.hub import load_denoiser
+from unmask.denoisers.transformer import Transformer, TransformerConfig
+from unmask.objectives.denoising import denoising_loss, mask_for_denoising, stratified_times
+from unmask.tasks import make_task
+from unmask.tasks.base import Task
+from unmask.train.batches import Batch, Batches
+from unmask.train.checkpoint import load_checkpoint, save_checkpoint
+from unmask.train.optimizers import Optimizers, clip_gradient
+from unmask.train.runs import RunLog, open_run
+from unmask.train.schedule import trapezoid
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """What a fit depends on. Same values, same seed, same machine: same weights to the last bit."""
+
+    task: str = "wordprob"
+    data: str | None = None
+    updates: int = 16_000
+    rows: int = 64
+    rate: float = 2e-3
+    muon_rate: float = 0.02
+    weight_decay: float = 0.01
+    warmup: int = 200
+    decay: float = 0.3
+    clip: float = 1.0
+    seed: int = 0
+    vocabulary: int = 1024
+    layers: int = 6
+    width: int = 128
+    heads: int = 4
+    hidden: int = 352
+    response_length: int | None = None
+    context: int = 160
+    init: str | None = None
+    precision: str = "bf16"
+    compile: bool = False
+    device: str = "cpu"
+
+
+class FitResult(NamedTuple):
+    """What `fit` leaves: the denoiser, where it stands on disk, and its last validation."""
+
+    denoiser: TextDenoiser
+    folder: Path
+    validation: dict[str, float]
+
+
+Validate = Callable[[TextDenoiser, Task], dict[str, float]]
+
+CODEC_EXAMPLES = 20_000
+
+
+def make_codec(task: Task, vocabulary: int) -> Codec:
+    """A tokenizer learned from the first training examples of a task."""
+    train = task.examples("train")
+    some = [train[index] for index in range(min(CODEC_EXAMPLES, len(train)))]
+    return Codec.train((text for example in some for text in (example.prompt + " ->", example.response)), vocabulary)
+
+
+def response_tokens(codec: Codec, task: Task) -> int:
+    """Enough for the longest of the first training responses with its end token, rounded up to a multiple of 8."""
+    train = task.examples("train")
+    longest = max(len(codec.encode(train[index].response)) for index in range(min(CODEC_EXAMPLES, len(train))))
+    return -(-(longest + 1) // 8) * 8
+
+
+def start(config: FitConfig, task: Task) -> TextDenoiser:
+    """The denoiser before the first update: random weights, or those of `config.init`."""
+    if config.init:
+        found = load_denoiser(config.init)
+        length = config.response_length or response_tokens(found.codec, task)
+        return replace(found, response_length=length)
+    codec = make_codec(task, config.vocabulary)
+    shape = TransformerConfig(
+        vocabulary=codec.vocabulary,
+        mask_token=codec.mask_token,
+        context=config.context,
+        layers=config.layers,
+        width=config.width,
+        heads=config.heads,
+        hidden=config.hidden,
+    )
+    network = Transformer(shape).initialise(torch.Generator().manual_seed(config.seed))
+    return TextDenoiser(network, codec, config.response_length or response_tokens(codec, task), {})
+
+
+def update_loss(network: Callable[[Canvas], Any], batch: Batch, draws: Draws) -> Tensor:
+    """Masked-denoising loss of one batch; times stratified over it, draws keyed by the examples."""
+    clean = batch.canvas
+    times = stratified_times(len(clean.row), draws.row_uniform(clean, "time")[0])
+    times = times[torch.argsort(draws.row_uniform(clean, "stratum"))]  # rows are sorted by length, times must not be
+    canvas = mask_for_denoising(clean, times, draws.uniform(clean, "mask"))
+    return denoising_loss(network(canvas), clean, times).loss
+
+
+def autocast(config: FitConfig) -> AbstractContextManager[object]:
+    """bfloat16 matrix products if asked for."""
+    if config.precision == "bf16":
+        return torch.autocast(torch.device(config.device).type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def fit(
+    config: FitConfig,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    checkpoint_every: int = 200,
+    validate_every: int = 2_000,
+    validate: Validate | None = None,
+) -> FitResult:
+    """Fit a denoiser for a task; killed and called again with the same arguments it goes on where it was.
+
+    Leaves `out/denoiser` (the folder format), `out/log.jsonl` and `out/checkpoint.safetensors`. The number of
+    updates may be raised or lowered between calls while the run is on its plateau.
+    Raises UserError on bad settings, or if the loss stops being finite (the last good checkpoint is kept).
+    """
+    if config.updates < 1 or config.rows < 1:
+        raise UserError(f"updates and rows must be at least 1, got {config.updates} and {config.rows}")
+    task = make_task(config.task, config.data)
+    identity = {key: value for key, value in asdict(config).items() if key not in ("updates", "device", "data")}
+    denoiser = start(config, task)
+    network = denoiser.network.to(config.device)
+    batches = Batches(
+        task.examples("train"), denoiser.codec, config.rows, denoiser.response_length,
+        network.config.context, config.seed, pad_to=16 if config.compile else 8,
+    )  # fmt: skip
+    batches.batch(0)  # what is wrong with the data shows here, before the folder is claimed
+    open_run(out, "fit", identity, overwrite)
+    optimizers = Optimizers(network, config.rate, config.muon_rate, config.weight_decay)
+    done, checkpoint = 0, out / "checkpoint.safetensors"
+    validation: dict[str, float] = {}
+    if checkpoint.exists():
+        tensors, meta = load_checkpoint(checkpoint)
+        weights = {name[8:]: value for name, value in tensors.items() if name.startswith("network.")}
+        network.load_state_dict(weights)
+        optimizers.restore(tensors)
+        done, validation = int(meta["update"]), dict(meta.get("validation", {}))
+    trunk = network.trunk
+    fast_trunk = torch.compile(trunk, dynamic=False) if config.compile else trunk
+    draws = Draws(config.seed)
+    log = RunLog(out / "log.jsonl", config.updates, done, "fit")
+
+    def save(update: int) -> None:
+        weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+        save_checkpoint(checkpoint, weights | optimizers.tensors(), {"update": update, "validation": validation})
+
+    try:
+        for update in range(done, config.updates):
+            network.train()
+            network.trunk = fast_trunk  # type: ignore[method-assign]
+            batch = batches.batch(update)
+            with autocast(config), attention_kernel(config):
+                loss = update_loss(network, Batch(batch.canvas.to(config.device), batch.examples), draws)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = clip_gradient(network.parameters(), config.clip)
+            if not (torch.isfinite(loss) and torch.isfinite(norm)):
+                raise UserError(
+                    f"the loss became {loss.item()} at update {update}; the checkpoint before it is kept in "
+                    f"{checkpoint}; try a lower --rate than {config.rate}"
+                )
+            optimizers.step(trapezoid(update, config.updates, config.warmup, config.decay))
+            if update % 20 == 0:
+                log.write({"update": update + 1, "loss": loss.item(), "norm": norm.item()})
+            log.show(update + 1, f"loss {loss.item():.4f}" + shown(validation))
+            last = update + 1 == config.updates
+            if validate is not None and (last or (update + 1) % validate_every == 0):
+                network.eval()
+                network.trunk = trunk  # type: ignore[method-assign]  # decoding has too many shapes to compile for
+                validation = validate(denoiser, task)
+                log.write({"update": update + 1, **validation})
+            if last or (update + 1) % checkpoint_every == 0:
+                save(update + 1)
+    finally:
+        log.close()
+    network.trunk = trunk  # type: ignore[method-assign]
+    network.eval()
+    card = {"fit": asdict(config), "validation": validation}
+    finished = replace(denoiser, card=card)
+    save_denoiser(finished, out / "denoiser")
+    return FitResult(finished, out / "denoiser", validation)
+
+
+def attention_kernel(config: FitConfig) -> AbstractContextManager[object]:
+    """On a CPU the plain product is faster to train through than the fused kernel; elsewhere torch chooses."""
+    return sdpa_kernel(SDPBackend.MATH) if config.device == "cpu" else nullcontext()
+
+
+def shown(numbers: dict[str, float]) -> str:
+    """` name 0.12` for the progress line."""
+    return "".join(f"  {name} {value:.3f}" for name, value in numbers.items())

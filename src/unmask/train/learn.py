@@ -1,0 +1,294 @@
+"""Learn an order: first the bound with a posterior that sees the text, then the policy on its own paths.
+
+The loop is `learn`; everything above it is preparation.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import Draws
+from unmask.core.errors import UserError
+from unmask.denoisers.base import Denoised
+from unmask.denoisers.folder import TextDenoiser, save_denoiser
+from unmask.objectives import bound_surrogate, path_log_likelihoods, reward_surrogate, vimco_surrogate
+from unmask.orders.folder import LearnedOrder, save_order
+from unmask.orders.policy import PolicyConfig, PolicyNetwork
+from unmask.orders.posterior import PosteriorConfig, PosteriorNetwork, paced
+from unmask.reveals.score_ratio import ScoreLaw, at_temperature
+from unmask.samplers.learned import DecodeRule
+from unmask.tasks import make_task
+from unmask.train.batches import Batch, Batches
+from unmask.train.checkpoint import load_checkpoint, save_checkpoint
+from unmask.train.optimizers import Optimizers, clip_gradient
+from unmask.train.runs import RunLog, open_run
+from unmask.train.schedule import trapezoid
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    """What a learned order depends on, besides the denoiser.
+
+    budgets: one network serves them all; each row of a batch draws one.
+    bound_updates: first stage (equations 2-6), posterior and policy. policy_updates: second stage (equation 6b).
+    likelihood, reward: weights of the multi-sample bound and of the chance that greedy decoding writes the text.
+    tau, tau_end: temperature of equation 3, geometric from one to the other; 0 keeps the expected count at
+        |M| / (steps left) instead.
+    beta: weight of the divergence at the start of the first stage; it rises to 1.
+    entropy: weight of the policy's entropy at the start of the second stage; it falls to 0.
+    """
+
+    task: str = "wordprob"
+    data: str | None = None
+    budgets: tuple[int, ...] = (2, 4, 8, 16)
+    bound_updates: int = 100
+    policy_updates: int = 700
+    rows: int = 16
+    samples: int = 8
+    steps_per_row: int = 2
+    rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: int = 20
+    decay: float = 0.3
+    clip: float = 1.0
+    likelihood: float = 1.0
+    reward: float = 1.0
+    tau: float = 0.0
+    tau_end: float = 0.0
+    beta: float = 0.1
+    entropy: float = 0.02
+    width: int = 64
+    layers: int = 2
+    seed: int = 0
+    denoiser_update: str = "frozen"
+    denoiser_rate: float = 1e-4
+    precision: str = "bf16"
+    device: str = "cpu"
+
+
+class LearnResult(NamedTuple):
+    """What `learn` leaves: the order, where it stands on disk, and the validation its rules were chosen by."""
+
+    order: LearnedOrder
+    folder: Path
+    validation: dict[str, Any]
+
+
+Validate = Callable[[LearnedOrder, TextDenoiser], dict[str, float]]
+ChooseRules = Callable[[LearnedOrder, TextDenoiser], tuple[dict[int, DecodeRule], dict[str, Any]]]
+
+
+def check(config: LearnConfig) -> None:
+    """Raise a UserError on the first setting that cannot be."""
+    if not config.budgets or min(config.budgets) < 1:
+        raise UserError(f"budgets must be at least 1 step each, got {list(config.budgets)}")
+    if config.samples < 2:
+        raise UserError(f"samples must be at least 2 (the baseline leaves one out), got {config.samples}")
+    if config.denoiser_update not in ("frozen", "joint"):
+        raise UserError(f"unknown denoiser update `{config.denoiser_update}`. Choices: frozen, joint")
+    if config.rows < 1 or config.bound_updates < 0 or config.policy_updates < 0:
+        raise UserError("rows must be at least 1, and updates at least 0")
+    if config.bound_updates + config.policy_updates < 1:
+        raise UserError("nothing to do: bound_updates and policy_updates are both 0")
+
+
+def draw_budgets(clean: Canvas, budgets: Sequence[int], draws: Draws) -> Canvas:
+    """The same canvas, each row with one of `budgets`, all equally likely."""
+    choice = (draws.row_uniform(clean, "budget") * len(budgets)).long()
+    return replace(clean, budget=torch.tensor(list(budgets), device=clean.row.device)[choice])
+
+
+def posterior_law(config: LearnConfig, progress: float) -> ScoreLaw:
+    """How scores become q at this point of the first stage."""
+    if config.tau == 0:
+        return paced
+    return at_temperature(config.tau * (config.tau_end / config.tau) ** progress)
+
+
+class StageLoss(NamedTuple):
+    """loss: scalar, to minimise. report: numbers for the log, in nats unless the name says otherwise."""
+
+    loss: Tensor
+    report: dict[str, float]
+
+
+def bound_loss(
+    clean: Canvas,
+    posterior: PosteriorNetwork,
+    policy: PolicyNetwork,
+    denoiser: Callable[[Canvas], Denoised],
+    draws: Draws,
+    config: LearnConfig,
+    progress: float,
+) -> StageLoss:
+    """First stage: minus the surrogate of the bound, per response."""
+    bound = bound_surrogate(
+        clean,
+        posterior(clean),
+        posterior_law(config, progress),
+        policy,
+        denoiser,
+        draws=draws,
+        samples=config.samples,
+        steps_per_row=config.steps_per_row,
+        beta=config.beta + (1 - config.beta) * progress,
+    )
+    report = {"elbo": bound.elbo.mean().item(), "kl": bound.kl.mean().item(), "reveal": bound.reveal.item()}
+    return StageLoss(-bound.surrogate.mean(), report)
+
+
+def policy_loss(
+    clean: Canvas,
+    policy: PolicyNetwork,
+    denoiser: Callable[[Canvas], Denoised],
+    draws: Draws,
+    config: LearnConfig,
+    progress: float,
+) -> StageLoss:
+    """Second stage: minus the multi-sample bound on the policy's own paths, reward and entropy mixed in."""
+    paths = path_log_likelihoods(clean, policy, denoiser, draws=draws, samples=config.samples)
+    right = (paths.misses == 0).float()
+    surrogate = config.likelihood * vimco_surrogate(paths.log_likelihood, paths.log_policy)
+    if config.reward:
+        surrogate = surrogate + config.reward * reward_surrogate(right, paths.log_policy)
+    surrogate = surrogate + config.entropy * (1 - progress) * paths.entropy.mean(dim=-1)
+    many = paths.log_likelihood.detach().logsumexp(dim=-1) - math.log(config.samples)
+    report = {
+        "bound": many.mean().item(),
+        "likelihood": paths.log_likelihood.mean().item(),
+        "exact": right.mean().item(),
+        "entropy": paths.entropy.mean().item(),
+        "steps": paths.order.num_steps.float().mean().item(),
+    }
+    return StageLoss(-surrogate.mean(), report)
+
+
+class Without(nn.Module):
+    """Runs a network without gradient, in bfloat16 if asked for."""
+
+    def __init__(self, network: nn.Module, precision: AbstractContextManager[object]) -> None:
+        super().__init__()
+        self.network, self.precision = network, precision
+
+    @torch.no_grad()
+    def forward(self, canvas: Canvas) -> Denoised:
+        with self.precision:
+            return self.network(canvas)  # type: ignore[no-any-return]
+
+
+def learn(
+    denoiser: TextDenoiser,
+    config: LearnConfig,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    checkpoint_every: int = 25,
+    validate_every: int = 100,
+    validate: Validate | None = None,
+    choose_rules: ChooseRules | None = None,
+    identity: dict[str, Any] | None = None,
+) -> LearnResult:
+    """Learn an order for a denoiser on a task; killed and called again it goes on where it was.
+
+    Leaves `out/order`, `out/log.jsonl`, `out/checkpoint.safetensors`, and `out/denoiser` if that was trained along.
+    identity: what else must agree for a resumed run to be the same (say, a digest of the denoiser).
+    Raises UserError on bad settings, or if the loss stops being finite (the last good checkpoint is kept).
+    """
+    check(config)
+    task = make_task(config.task, config.data)
+    skip = ("device", "data")
+    known = {key: value for key, value in asdict(config).items() if key not in skip}
+    open_run(out, "learn", known | (identity or {}), overwrite)
+    joint = config.denoiser_update == "joint"
+    network = denoiser.network.to(config.device).requires_grad_(joint).eval()
+    generator = torch.Generator().manual_seed(config.seed)
+    policy = PolicyNetwork(
+        PolicyConfig(denoiser.network.hidden_width, config.width, config.layers)
+    ).initialise(generator).to(config.device)  # fmt: skip
+    posterior = PosteriorNetwork(
+        PosteriorConfig(denoiser.codec.vocabulary, config.width)
+    ).initialise(generator).to(config.device)  # fmt: skip
+    learners = nn.ModuleDict({"policy": policy, "posterior": posterior})
+    optimizers = [Optimizers(learners, config.rate, 0.0, config.weight_decay)]
+    if joint:
+        learners["denoiser"] = network
+        optimizers.append(Optimizers(network, config.denoiser_rate, 0.0, config.weight_decay))
+    total, done, checkpoint = config.bound_updates + config.policy_updates, 0, out / "checkpoint.safetensors"
+    if checkpoint.exists():
+        tensors, meta = load_checkpoint(checkpoint)
+        done = int(meta["update"])
+        restore(learners, optimizers, tensors)
+    batches = Batches(
+        task.examples("train"), denoiser.codec, config.rows, denoiser.response_length,
+        denoiser.context, config.seed + 1, pad_to=1,
+    )  # fmt: skip
+    precision = (
+        torch.autocast(config.device, dtype=torch.bfloat16) if config.precision == "bf16" else nullcontext()
+    )
+    scorer: Callable[[Canvas], Denoised] = network if joint else Without(network, precision)
+    log = RunLog(out / "log.jsonl", total, done, "learn")
+    order = LearnedOrder(policy, {}, {})
+    seen: dict[str, float] = {}
+    try:
+        for update in range(done, total):
+            learners.train()
+            batch = batches.batch(update)
+            draws = Draws(config.seed * 1_000_003 + update)
+            clean = draw_budgets(Batch(batch.canvas.to(config.device), []).canvas, config.budgets, draws)
+            if update < config.bound_updates:
+                progress = update / config.bound_updates
+                stage = bound_loss(clean, posterior, policy, scorer, draws, config, progress)
+            else:
+                progress = (update - config.bound_updates) / config.policy_updates
+                stage = policy_loss(clean, policy, scorer, draws, config, progress)
+            stage.loss.backward()  # type: ignore[no-untyped-call]
+            norm = clip_gradient(learners.parameters(), config.clip)
+            if not (torch.isfinite(stage.loss) and torch.isfinite(norm)):
+                raise UserError(
+                    f"the loss became {stage.loss.item()} at update {update}; the checkpoint before it is kept in "
+                    f"{checkpoint}; try a lower --rate than {config.rate}"
+                )
+            for optimizer in optimizers:
+                optimizer.step(trapezoid(update, total, config.warmup, config.decay))
+            log.write({"update": update + 1, "norm": norm.item(), **stage.report})
+            log.show(update + 1, "  ".join(f"{name} {value:.2f}" for name, value in (stage.report | seen).items()))
+            last = update + 1 == total
+            if validate is not None and ((update + 1) % validate_every == 0 or last):
+                learners.eval()
+                seen = validate(order, denoiser)
+                log.write({"update": update + 1, **seen})
+            if last or (update + 1) % checkpoint_every == 0:
+                save_checkpoint(checkpoint, state(learners, optimizers), {"update": update + 1})
+    finally:
+        log.close()
+    learners.eval()
+    rules, validation = choose_rules(order, denoiser) if choose_rules is not None else ({}, {})
+    card = {"learn": asdict(config), "validation": validation}
+    finished = LearnedOrder(policy, rules, card)
+    save_order(finished, out / "order")
+    if joint:
+        save_denoiser(replace(denoiser, card=denoiser.card | {"trained along": asdict(config)}), out / "denoiser")
+    return LearnResult(finished, out / "order", validation)
+
+
+def state(learners: nn.Module, optimizers: Sequence[Optimizers]) -> dict[str, Tensor]:
+    """Everything a checkpoint holds, by name."""
+    tensors = {f"learners.{name}": value for name, value in learners.state_dict().items()}
+    for number, optimizer in enumerate(optimizers):
+        tensors |= {f"{number}.{name}": value for name, value in optimizer.tensors().items()}
+    return tensors
+
+
+def restore(learners: nn.Module, optimizers: Sequence[Optimizers], tensors: dict[str, Tensor]) -> None:
+    """Put back what `state` took out."""
+    learners.load_state_dict({name[9:]: value for name, value in tensors.items() if name.startswith("learners.")})
+    for number, optimizer in enumerate(optimizers):
+        prefix = f"{number}."
+        optimizer.restore({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})

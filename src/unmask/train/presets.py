@@ -1,0 +1,82 @@
+"""Presets by name: what to start a run from before flags change single values."""
+
+from collections.abc import Callable
+
+from unmask.core.registry import check_name
+from unmask.train.fit import FitConfig
+from unmask.train.learn import LearnConfig
+
+
+def wordprob() -> FitConfig:
+    """The recipe of the bundled denoiser: 1.3 M parameters, a million made-up problems, two CPU cores for hours."""
+    return FitConfig(task="wordprob", compile=True)
+
+
+def mwp() -> FitConfig:
+    """Word problems written by people: a few thousand rows, so a smaller vocabulary and more weight decay."""
+    return FitConfig(task="mwp", updates=6_000, vocabulary=1024, weight_decay=0.1, context=192, compile=True)
+
+
+def gsm8k() -> FitConfig:
+    """Grade-school problems at a size two CPU cores can bear; on a GPU raise layers, width, rows and updates."""
+    return FitConfig(
+        task="gsm8k", updates=8_000, rows=32, vocabulary=2048, width=192, heads=6, hidden=512, layers=8,
+        weight_decay=0.1, context=288, response_length=64, compile=True,
+    )  # fmt: skip
+
+
+def tiny() -> FitConfig:
+    """Seconds on one core: for tests and for trying the commands out. It learns next to nothing."""
+    return FitConfig(
+        updates=60, rows=8, warmup=5, vocabulary=320, layers=1, width=32, heads=2, hidden=64, context=320,
+        precision="fp32",
+    )  # fmt: skip
+
+
+def learn_wordprob() -> LearnConfig:
+    """The order of the bundled denoiser."""
+    return LearnConfig(task="wordprob")
+
+
+def learn_mwp() -> LearnConfig:
+    """Orders for word problems written by people."""
+    return LearnConfig(task="mwp")
+
+
+def learn_gsm8k() -> LearnConfig:
+    """Orders for grade-school problems."""
+    return LearnConfig(task="gsm8k", budgets=(4, 8, 16))
+
+
+def learn_tiny() -> LearnConfig:
+    """Seconds on one core: for tests and for trying the commands out."""
+    return LearnConfig(
+        budgets=(2, 4), bound_updates=4, policy_updates=8, rows=4, samples=2, warmup=2, width=16, layers=1,
+        precision="fp32",
+    )  # fmt: skip
+
+
+FIT_PRESETS: dict[str, Callable[[], FitConfig]] = {
+    "wordprob": wordprob,
+    "mwp": mwp,
+    "gsm8k": gsm8k,
+    "tiny": tiny,
+}
+
+
+LEARN_PRESETS: dict[str, Callable[[], LearnConfig]] = {
+    "wordprob": learn_wordprob,
+    "mwp": learn_mwp,
+    "gsm8k": learn_gsm8k,
+    "tiny": learn_tiny,
+}
+
+
+def learn_preset(name: str) -> LearnConfig:
+    """The preset called `name` for `learn`. Raises UserError with the nearest name if there is none."""
+    return LEARN_PRESETS[check_name(name, LEARN_PRESETS, "preset", hint="unmask list presets")]()
+
+
+def fit_preset(name: str) -> FitConfig:
+    """The preset called `name`. Raises UserError with the nearest name if there is none."""
+    return FIT_PRESETS[check_name(name, FIT_PRESETS, "preset", hint="unmask list presets")]()

@@ -1,0 +1,92 @@
+"""The folder of a run: whose it is, what has been logged, and the line people watch."""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from unmask.core.errors import UserError
+from unmask.core.files import read_json, write_json, write_text
+
+PLAIN_EVERY = 30.0  # seconds between lines when nobody watches a terminal
+
+
+def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) -> None:
+    """Claim `out` for this run, or recognise it as the same run begun earlier.
+
+    identity: what must agree for a resumed run to be the same run; differences are named in the error.
+    """
+    marker = out / "run.json"
+    if out.is_dir():
+        sweep(out)
+    if overwrite and out.exists():
+        if any(out.iterdir()) and not marker.is_file():
+            raise UserError(f"{out} holds files but no run of unmask, so --overwrite spares it; choose another folder")
+        shutil.rmtree(out)
+    if marker.is_file():
+        known = read_json(marker)
+        asked = json.loads(json.dumps({"kind": kind, **identity}))
+        if known != asked:
+            names = sorted(key for key in known.keys() | asked.keys() if known.get(key) != asked.get(key))
+            told = ", ".join(f"{name} {known.get(name)!r} there, {asked.get(name)!r} here" for name in names)
+            raise UserError(f"{out} belongs to another run ({told}); choose another folder or pass --overwrite")
+        return
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty and holds no run of unmask; choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(marker, {"kind": kind, **identity})
+
+
+def sweep(out: Path) -> None:
+    """Remove the half-written files a killed run left behind."""
+    for left in out.glob(".*.tmp"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+class RunLog:
+    """log.jsonl in the run's folder, and a progress line on stderr.
+
+    A resumed run first drops the lines logged after the checkpoint it resumes from.
+    """
+
+    def __init__(self, path: Path, total: int, start: int, title: str) -> None:
+        self.path, self.total, self.title = path, total, title
+        self.began, self.start, self._last_plain = time.monotonic(), start, 0.0
+        if path.exists():
+            lines = [line for line in path.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
+            write_text(path, "".join(line + "\n" for line in lines if json.loads(line).get("update", 0) <= start))
+        self.console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"), TimeRemainingColumn(), console=self.console, transient=True,
+        )  # fmt: skip
+        self._bar = self.progress.add_task(title, total=total, completed=start, note="")
+        if self.console.is_terminal:
+            self.progress.start()
+
+    def show(self, update: int, note: str) -> None:
+        """Move the line. Where stderr is not a terminal, a plain line now and then instead."""
+        self.progress.update(self._bar, completed=update, note=note)
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self._last_plain > PLAIN_EVERY:
+            self._last_plain = now
+            left = (now - self.began) / max(1, update - self.start) * (self.total - update)
+            print(f"{self.title} {update}/{self.total}  {note}  {left / 60:.1f} min left", file=sys.stderr, flush=True)
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Append one line to log.jsonl."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def close(self) -> None:
+        """Put the terminal back."""
+        if self.console.is_terminal:
+            self.progress.stop()

@@ -1,0 +1,315 @@
+"""What must be true of every sampler, alone and inside every wrapper. A line in SAMPLERS is tested."""
+
+from dataclasses import dataclass, fields, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import Draws, mix, positions_from_first_valid, to_unit
+from unmask.denoisers.base import Denoised
+from unmask.reveals.bernoulli import Bernoulli
+from unmask.samplers import (
+    SAMPLERS,
+    DecodeRule,
+    Learned,
+    Selection,
+    Unmasker,
+    decode_canvas,
+    make_sampler,
+    wrap,
+)
+from unmask.samplers.pick import pick_quota
+
+VOCABULARY, END = 4, 3
+FIXED_QUOTA = ("random", "left-to-right", "top-prob", "margin", "entropy", "least-certain")
+WRAPPINGS = ("", "block=3", "eot=defer", "eot=tail", "pace=true", "pace=exact", "block=2,eot=defer,pace=true")
+
+
+class HashDenoiser:
+    """Logits that are a hash of everything visible in the row: exact integers, so that no rounding depends on
+    padding or neighbours. Counts its calls by row identity."""
+
+    def __init__(self) -> None:
+        self.calls: dict[int, int] = {}
+
+    def __call__(self, canvas: Canvas) -> Denoised:
+        for row in canvas.row.tolist():
+            self.calls[row] = self.calls.get(row, 0) + 1
+        place = positions_from_first_valid(canvas.valid)
+        words = mix(mix(place) + canvas.tokens)
+        visible = canvas.valid & ~canvas.masked
+        context = torch.where(visible, words, 0).sum(-1, keepdim=True)  # wraps around, in any order alike
+        here = mix(context ^ mix(place))[canvas.masked]  # [M]
+        logits = 8 * to_unit(mix(here[:, None] ^ mix(torch.arange(VOCABULARY))))
+        return Denoised.from_logits(canvas, logits)
+
+
+def coin_policy(canvas: Canvas, denoised: Denoised) -> Bernoulli:
+    """Surer is sooner; a function of the canvas and the denoiser, as a policy is."""
+    logits = denoised.to_rows(denoised.top2[:, 0].double() * 4 - 3, 0.0)
+    return Bernoulli(logits, canvas.masked)
+
+
+def timid_policy(canvas: Canvas, denoised: Denoised) -> Bernoulli:
+    """The same without the condition: a step may be empty."""
+    return replace(coin_policy(canvas, denoised), non_empty=False)
+
+
+timid_policy.may_be_empty = True  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class LikesToken:
+    """Prefers positions where the drawn token is small, and keeps count: reads tokens, has a state."""
+
+    reads_tokens = True
+    may_be_empty = False
+
+    def init(self, canvas: Canvas) -> dict[str, Tensor]:
+        return {"count": torch.zeros_like(canvas.step)}
+
+    def select(self, canvas, denoised, written, state, draws) -> tuple[Selection, dict[str, Tensor]]:
+        score = -written.double() - 0.01 * state["count"][:, None]
+        return pick_quota(canvas, score), {"count": state["count"] + 1}
+
+
+@dataclass(frozen=True)
+class Hesitant:
+    """Often empty, and counts how often it was asked: the state must be of the row's own last question."""
+
+    reads_tokens = False
+    may_be_empty = True
+
+    def init(self, canvas: Canvas) -> Tensor:
+        return torch.zeros_like(canvas.step)
+
+    def select(self, canvas, denoised, written, state, draws) -> tuple[Selection, Tensor]:
+        uniform = draws.uniform("reveal")
+        chance = torch.where(state % 2 == 0, 0.15, 0.3)[:, None]
+        return Selection(canvas.masked & (uniform < chance), -uniform), state + 1
+
+
+OTHERS: dict[str, Unmasker] = {
+    "learned, sampled": Learned(coin_policy),
+    "learned, maybe empty": Learned(timid_policy),
+    "learned, threshold": Learned(coin_policy, DecodeRule("threshold", level=0.6)),
+    "reads tokens": LikesToken(),
+    "has a state and may be empty": Hesitant(),
+}
+CASES: dict[str, Unmasker] = {
+    f"{name}:{options}".rstrip(":"): make_sampler(f"{name}:{options}", end_token=END)
+    for name in SAMPLERS
+    for options in WRAPPINGS
+}
+CASES["entropy:alg_temp=0.5"] = make_sampler("entropy:alg_temp=0.5")
+for other, plain in OTHERS.items():
+    CASES[other] = plain
+    CASES[f"{other}, wrapped"] = wrap(plain, block=2, eot="tail", pace=False, end_token=END)
+
+every_sampler = pytest.mark.parametrize("unmasker", CASES.values(), ids=CASES.keys())
+
+
+@st.composite
+def canvases(draw: st.DrawFn) -> Canvas:
+    """Rows of different lengths, masked spans anywhere, padding on either side, a budget of their own."""
+    rows = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 2),  # padding on the left
+                st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=8),  # masked or visible
+                st.integers(1, 9),  # budget
+            ),
+            min_size=3,
+            max_size=5,
+        )
+    )
+    length = max(left + len(masks) for left, masks, _ in rows)
+    masked, valid = torch.zeros(2, len(rows), length, dtype=torch.bool)
+    for row, (left, masks, _) in enumerate(rows):
+        masked[row, left : left + len(masks)] = torch.tensor(masks)
+        valid[row, left : left + len(masks)] = True
+    tokens = (torch.arange(len(rows) * length).reshape(len(rows), length) * 7) % VOCABULARY
+    return Canvas.make(tokens, masked, torch.tensor([budget for *_, budget in rows]), valid)
+
+
+def some_examples(count: int):
+    return settings(max_examples=count, derandomize=True, deadline=None, database=None)
+
+
+def tensors(canvas: Canvas) -> list[Tensor]:
+    return [getattr(canvas, field.name) for field in fields(canvas)]
+
+
+def assert_same(ours: Tensor, theirs: Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
+def decode_slowly(canvas: Canvas, unmasker: Unmasker, seed: int, temperature: float) -> dict[str, Tensor]:
+    """The reference: one row after the other, one position after the other, nothing shared or skipped."""
+    tokens, revealed_at = canvas.tokens.clone(), torch.zeros_like(canvas.tokens)
+    probability = torch.full(tokens.shape, torch.nan, dtype=torch.float64)
+    steps, nfe = torch.zeros_like(canvas.step), torch.zeros_like(canvas.step)
+    for b in range(len(canvas.row)):
+        row, denoiser = canvas.take(torch.tensor([b])), HashDenoiser()
+        state, denoised = unmasker.init(row), None
+        while row.masked.any():
+            if denoised is None:
+                denoised, nfe[b] = denoiser(row), nfe[b] + 1
+            uniform = Draws(seed).uniform(row, "token")[row.masked]
+            drawn = torch.zeros_like(row.tokens).masked_scatter(
+                row.masked, denoised.draw(uniform, temperature)
+            )
+            written = drawn if unmasker.reads_tokens else None
+            selection, state = unmasker.select(row, denoised, written, state, Draws(seed).at(row))
+            chosen = row.masked if int(row.budget - row.step) == 1 else selection.positions
+            steps[b] += 1
+            for packed, (_, position) in enumerate(row.masked.nonzero().tolist()):
+                if chosen[0, position]:
+                    tokens[b, position] = drawn[0, position]
+                    revealed_at[b, position] = steps[b]
+                    logits = denoised.logits(slice(packed, packed + 1)).float()[0]
+                    probability[b, position] = logits.softmax(-1)[drawn[0, position]].double()
+            if chosen.any():
+                denoised = None
+            left = row.masked & ~chosen
+            row = replace(row, tokens=tokens[b : b + 1].clone(), masked=left, step=row.step + 1)
+    return {
+        "tokens": tokens,
+        "revealed_at": revealed_at,
+        "steps": steps,
+        "nfe": nfe,
+        "probability": probability,
+    }
+
+
+@every_sampler
+@some_examples(6)
+@given(canvas=canvases(), seed=st.integers(0, 3))
+def test_a_step_reveals_masked_positions_only_and_advances_and_changes_no_input(unmasker, canvas, seed):
+    """Finished rows stay in the batch here, to see that they are left alone."""
+    state, denoiser = unmasker.init(canvas), HashDenoiser()
+    while canvas.unfinished.any():
+        denoised, draws = denoiser(canvas), Draws(seed).at(canvas)
+        written = denoised.to_rows(denoised.top2_tokens[:, 0], 0) if unmasker.reads_tokens else None
+        before = [tensor.clone() for tensor in tensors(canvas)]
+        old_state, again = state, repr(state)
+        selection, state = unmasker.select(canvas, denoised, written, state, draws)
+        for now, then in zip(tensors(canvas), before, strict=True):
+            assert_same(now, then)
+        assert repr(old_state) == again, "the state is returned, not changed"
+        assert selection.priority.shape == selection.positions.shape == canvas.masked.shape
+        assert not (selection.positions & ~canvas.masked).any()
+        advanced = selection.positions.any(-1) | ~canvas.unfinished
+        assert unmasker.may_be_empty or advanced.all()
+        positions = selection.positions | (canvas.masked & canvas.last_step[:, None])
+        canvas = canvas.reveal(positions, torch.zeros_like(canvas.tokens))
+
+
+@every_sampler
+@some_examples(5)
+@given(canvas=canvases(), seed=st.integers(0, 3))
+def test_inside_a_wrapper_only_what_is_left_open_counts(unmasker, canvas, seed):
+    """On a restricted canvas the choice stays inside, and is as if the denoiser had spoken of no more."""
+    open_here = to_unit(mix(torch.arange(canvas.masked.numel()) + seed)).reshape(canvas.masked.shape) < 0.6
+    inside = canvas.restrict(open_here)
+    denoised = HashDenoiser()(canvas)
+    fewer = Denoised.from_logits(inside, denoised.logits(slice(None))[open_here[canvas.masked]])
+    written = denoised.to_rows(denoised.top2_tokens[:, 0], 0) if unmasker.reads_tokens else None
+    state, draws = unmasker.init(canvas), Draws(seed).at(canvas)
+    ours, theirs = (unmasker.select(inside, said, written, state, draws)[0] for said in (denoised, fewer))
+    assert not (ours.positions & ~inside.masked).any()
+    assert_same(ours.positions, theirs.positions)
+
+
+@every_sampler
+@some_examples(5)
+@given(canvas=canvases(), seed=st.integers(0, 3), temperature=st.sampled_from([0.0, 0.7]))
+def test_decode_equals_the_slow_reference_row_by_row(unmasker, canvas, seed, temperature):
+    fast = decode_canvas(HashDenoiser(), canvas, unmasker, seed=seed, temperature=temperature, log_probs=True)
+    slow = decode_slowly(canvas, unmasker, seed, temperature)
+    assert_same(fast.canvas.tokens, slow["tokens"])
+    assert_same(fast.revealed_at, slow["revealed_at"])
+    assert_same(fast.steps, slow["steps"])
+    assert_same(fast.nfe, slow["nfe"])
+    torch.testing.assert_close(fast.probability, slow["probability"], rtol=1e-6, atol=0, equal_nan=True)
+    total = slow["probability"].log().nan_to_num().sum(-1)
+    torch.testing.assert_close(fast.log_prob, total, rtol=1e-6, atol=1e-6)
+
+
+@every_sampler
+@some_examples(5)
+@given(
+    canvas=canvases(), pads=st.sampled_from([(0, 3), (3, 0), (1, 2)]), temperature=st.sampled_from([0.0, 1.0])
+)
+def test_a_row_does_not_depend_on_padding_order_or_neighbours(unmasker, canvas, pads, temperature):
+    alone = decode_canvas(HashDenoiser(), canvas, unmasker, temperature=temperature, log_probs=True)
+    order = torch.arange(len(canvas.row)).flip(0)
+    turned = canvas.take(order)
+    stranger = replace(turned, row=turned.row + 100, tokens=(turned.tokens + 1) % VOCABULARY)
+    crowd = Canvas(*(torch.cat(pair) for pair in zip(tensors(stranger), tensors(turned), strict=True)))
+    crowd = replace(
+        crowd,
+        tokens=torch.nn.functional.pad(crowd.tokens, pads, value=1),
+        masked=torch.nn.functional.pad(crowd.masked, pads, value=False),
+        valid=torch.nn.functional.pad(crowd.valid, pads, value=False),
+    )
+    among = decode_canvas(HashDenoiser(), crowd, unmasker, temperature=temperature, log_probs=True)
+    inside = slice(pads[0], pads[0] + canvas.tokens.shape[1])
+    back = len(order) + order  # the rows of `canvas`, in their order
+    assert_same(among.canvas.tokens[back, inside], alone.canvas.tokens)
+    assert_same(among.revealed_at[back, inside], alone.revealed_at)
+    assert_same(among.probability[back, inside], alone.probability)
+    for name in ("steps", "nfe", "log_prob"):
+        assert_same(getattr(among, name)[back], getattr(alone, name))
+
+
+@every_sampler
+@some_examples(5)
+@given(canvas=canvases(), seed=st.integers(0, 3))
+def test_decode_ends_within_budget_counts_its_calls_and_touches_nothing_else(unmasker, canvas, seed):
+    before, generator = [tensor.clone() for tensor in tensors(canvas)], torch.get_rng_state()
+    denoiser = HashDenoiser()
+    first = decode_canvas(denoiser, canvas, unmasker, seed=seed, temperature=1.0)
+    again = decode_canvas(HashDenoiser(), canvas, unmasker, seed=seed, temperature=1.0)
+    assert torch.equal(torch.get_rng_state(), generator)
+    for now, then in zip(tensors(canvas), before, strict=True):
+        assert_same(now, then)
+    assert_same(first.canvas.tokens, again.canvas.tokens)
+    assert not first.canvas.masked.any()
+    assert_same(first.canvas.tokens[~canvas.masked], canvas.tokens[~canvas.masked])
+    assert_same(first.revealed_at > 0, canvas.masked)
+    assert (first.steps <= canvas.budget).all()
+    assert first.nfe.tolist() == [denoiser.calls.get(row, 0) for row in canvas.row.tolist()]
+    assert (first.nfe <= canvas.masked.sum(-1)).all()
+    if not unmasker.may_be_empty:
+        assert_same(first.nfe, first.steps)
+
+
+@pytest.mark.parametrize("spec", [*FIXED_QUOTA, *(f"{name}:pace=exact" for name in SAMPLERS)])
+@some_examples(6)
+@given(canvas=canvases())
+def test_fixed_quota_and_exact_pace_take_every_step_they_may(spec, canvas):
+    decoded = decode_canvas(HashDenoiser(), canvas, make_sampler(spec), seed=1)
+    assert_same(decoded.steps, torch.minimum(canvas.budget, canvas.masked.sum(-1)))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_paced_sampler_never_reveals_more_at_its_last_step_than_an_even_share(name):
+    canvas = Canvas.make(torch.zeros(6, 12, dtype=torch.long), torch.ones(6, 12, dtype=torch.bool), 4)
+    decoded = decode_canvas(HashDenoiser(), canvas, make_sampler(f"{name}:pace=true"), temperature=1.0)
+    last = (decoded.revealed_at == 4).sum(-1)
+    assert (last <= 3).all()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_another_seed_gives_another_answer_where_tokens_are_drawn(name):
+    canvas = Canvas.make(torch.zeros(4, 8, dtype=torch.long), torch.ones(4, 8, dtype=torch.bool), 4)
+    one, two = (
+        decode_canvas(HashDenoiser(), canvas, make_sampler(name), seed=seed, temperature=1.0).canvas.tokens
+        for seed in (0, 1)
+    )
+    assert not torch.equal(one, two)

@@ -1,0 +1,41 @@
+import math
+
+import pytest
+import torch
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import Draws
+from unmask.reveals import Bernoulli
+
+ALL = torch.ones(1, 2, dtype=torch.bool)
+
+
+def test_two_fair_coins_by_hand() -> None:
+    # four outcomes of 1/4; without the empty one the other three have 1/3 each, and each position 2/3
+    law = Bernoulli(torch.zeros(1, 2), ALL)
+    for positions in ([True, False], [False, True], [True, True]):
+        assert float(law.log_prob(torch.tensor([positions]))) == pytest.approx(math.log(1 / 3), abs=1e-6)
+    assert float(law.log_prob(torch.tensor([[False, False]]))) == -math.inf
+    assert law.inclusion().tolist()[0] == pytest.approx([2 / 3, 2 / 3])
+    assert law.probabilities().tolist() == [[0.5, 0.5]]
+    assert float(law.entropy()) == pytest.approx(math.log(3), abs=1e-6)
+
+
+def test_without_the_condition_the_coins_are_as_they_are() -> None:
+    law = Bernoulli(torch.zeros(1, 2), ALL, non_empty=False)
+    assert law.may_be_empty
+    assert float(law.log_prob(torch.tensor([[False, False]]))) == pytest.approx(math.log(1 / 4))
+    assert law.inclusion().tolist() == [[0.5, 0.5]]
+
+
+def test_something_is_revealed_even_when_every_coin_is_nearly_hopeless() -> None:
+    masked = torch.ones(1000, 30, dtype=torch.bool)
+    law = Bernoulli(torch.full((1000, 30), -50.0), masked)
+    drawn = law.sample(Draws(0).at(Canvas.make(masked.long(), masked, 2)))
+    assert (drawn.sum(-1) == 1).all()
+    assert law.log_prob(drawn).exp().mean().item() == pytest.approx(1 / 30, rel=1e-3)
+    # and all positions are as likely: 30 bins of about 33, chi-square within 5 standard deviations of its
+    # mean
+    counts = drawn.sum(0).double()
+    chi_square = float(((counts - 1000 / 30) ** 2 / (1000 / 30)).sum())
+    assert chi_square < 29 + 5 * math.sqrt(2 * 29)

@@ -1,0 +1,243 @@
+"""The generated problems: true equations, from numbers that the question gives, in splits that share none."""
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+
+import pytest
+
+from unmask.core.errors import UserError
+from unmask.tasks import make_task
+from unmask.tasks import wordprob_templates as templates
+from unmask.tasks.base import Example, rough_length
+from unmask.tasks.wordprob import (
+    BUCKETS,
+    DISTRACTED,
+    STORIES,
+    Problem,
+    Step,
+    Story,
+    bucket,
+    parse,
+    problem,
+    solve,
+)
+from unmask.tasks.wordprob_templates import HELD_OUT, SEEN, Template
+
+COUNT = {"train": 3000, "validation": 1000, "test": 1000, "test-templates": 1000}
+WORDS = {
+    "half": 2,
+    "Half": 2,
+    "twice": 2,
+    "third of": 3,
+    "three times": 3,
+    "quarter of": 4,
+    "four times": 4,
+    "fifth of": 5,
+    "five times": 5,
+    "dozen": 12,
+}
+GOLDEN = {
+    "train": "b858cafef560e01f17870ec33d4f6a1abb18bafe8b2e3df9f8582497e0168ae0",
+    "validation": "0ce97fa526560ccc0a691a6b4bed9b0a4ccf74ec9e3006977e743b8655cec879",
+    "test": "63c6c8d20260a3b7b718afcd09f183b71a8669029c416a634ff5c82f3364359c",
+    "test-templates": "006a7bac3e1ff6ede1caeb16439e75c9c93b39c2153ca265db96a53e51d04a28",
+}
+
+
+@pytest.fixture(scope="module")
+def problems() -> dict[str, list[Problem]]:
+    return {split: [problem(split, index) for index in range(count)] for split, count in COUNT.items()}
+
+
+@pytest.fixture(scope="module")
+def everything(problems: dict[str, list[Problem]]) -> list[Problem]:
+    return [made for split in problems for made in problems[split]]
+
+
+def operations(story: Story) -> int:
+    return sum(len(step.operators) for step in story.steps)
+
+
+def uses(story: Story) -> Counter[str]:
+    """How often each earlier result is used."""
+    return Counter(x for step in story.steps for x in step.operands if re.fullmatch(r"r\d", x))
+
+
+def branches(story: Story) -> bool:
+    """Whether a step combines two results that do not depend on one another."""
+    below: dict[str, set[str]] = {}
+    for position, step in enumerate(story.steps, start=1):
+        results = [x for x in step.operands if x in below]
+        if any(a not in below[b] and b not in below[a] for a in results for b in results if a != b):
+            return True
+        below[f"r{position}"] = set(results).union(*(below[x] for x in results))
+    return False
+
+
+def test_version_1_is_frozen(problems: dict[str, list[Problem]]) -> None:
+    for split, golden in GOLDEN.items():
+        text = "".join(f"{made.question}\n{made.response}\n" for made in problems[split][:300])
+        assert hashlib.sha256(text.encode()).hexdigest() == golden, split
+
+
+def test_example_worked_by_hand() -> None:
+    example = make_task("wordprob").examples("validation")[25]
+    assert example == Example(
+        id="wordprob/validation/25",
+        prompt="Lily packs 72 limes into bags of 9. She sells each bag for 4 dollars. Lily has 14 cousins. "
+        "How many dollars does she get for all the bags?",
+        response="<<72/9=8>> <<8*4=32>> #### 32",
+        answer="32",
+    )
+
+
+def test_every_equation_is_true_and_small(everything: list[Problem]) -> None:
+    for made in everything:
+        assert re.fullmatch(r"(<<\d+([-+*/]\d+){1,2}=\d+>> )+#### \d+", made.response), made.response
+        for expression, result in re.findall(r"<<(.*?)=(\d+)>>", made.response):
+            assert eval(expression) == int(result), made.response  # both sides are digits and operators
+            assert all(1 <= int(x) <= 99 for x in re.findall(r"\d+", expression))
+            assert 1 <= int(result) <= 99
+        assert made.response.endswith(f"={made.answer}>> #### {made.answer}")
+
+
+def test_every_operand_is_in_the_question_or_an_earlier_result(everything: list[Problem]) -> None:
+    for made in everything:
+        known = {int(x) for x in re.findall(r"\d+", made.question)}
+        known |= {value for word, value in WORDS.items() if word in made.question}
+        for expression, result in re.findall(r"<<(.*?)=(\d+)>>", made.response):
+            assert {int(x) for x in re.findall(r"\d+", expression)} <= known, (made.question, made.response)
+            known.add(int(result))
+
+
+def test_every_number_of_a_template_and_every_result_is_used() -> None:
+    for story in STORIES["train"] + STORIES["test-templates"]:
+        operands = {x for step in story.steps for x in step.operands}
+        slots = set(re.findall(r"{(\w)(?:_\w+)?}", " ".join(story.sentences)))
+        assert slots == set(story.ranges), story.template.key
+        assert slots <= operands, story.template.key
+        assert set(uses(story)) == {f"r{i}" for i in range(1, len(story.steps))}, story.template.key
+
+
+def test_multiplication_has_a_small_factor_mostly(everything: list[Problem]) -> None:
+    factors = [re.split(r"\*", x) for made in everything for x in re.findall(r"\d+\*\d+", made.response)]
+    assert sum(min(int(a), int(b)) <= 9 for a, b in factors) > 0.97 * len(factors)
+
+
+def test_template_counts() -> None:
+    assert len(SEEN) >= 48
+    assert len(HELD_OUT) >= 10
+    keys = [template.key for template in SEEN + HELD_OUT]
+    assert len(set(keys)) == len(keys)
+    assert len({template.text for template in SEEN + HELD_OUT}) == len(keys)
+    assert len(templates.PERSONAL_DISTRACTORS + templates.PLAIN_DISTRACTORS) >= 15
+    assert len(set(templates.HE + templates.SHE)) >= 40
+
+
+def test_held_out_templates_are_only_in_their_split(problems: dict[str, list[Problem]]) -> None:
+    seen, held_out = {template.key for template in SEEN}, {template.key for template in HELD_OUT}
+    for split, made in problems.items():
+        used = {each.story.template.key for each in made}
+        assert used == (held_out if split == "test-templates" else seen), split
+
+
+def test_operation_counts_and_shapes() -> None:
+    count = Counter(operations(story) for story in STORIES["train"])
+    share = {n: count[n] / len(SEEN) for n in sorted(count)}
+    assert share == pytest.approx({2: 0.30, 3: 0.33, 4: 0.22, 5: 0.15}, abs=0.03)
+    assert {operations(story) for story in STORIES["test-templates"]} == {2, 3, 4, 5}
+    assert sum(branches(story) for story in STORIES["train"]) >= 15
+    assert sum(not branches(story) for story in STORIES["train"]) >= 15
+    assert any(len(step.operators) == 2 for story in STORIES["train"] for step in story.steps)
+
+
+def test_splits_share_no_numbers(problems: dict[str, list[Problem]]) -> None:
+    used: dict[str, set[tuple[str, tuple[int, ...]]]] = defaultdict(set)
+    for split, made in problems.items():
+        for each in made:
+            used[split].add((each.story.template.key, tuple(sorted(each.numbers.values()))))
+            assert bucket(each.story.template.key, each.numbers) in BUCKETS[split]
+    splits = list(used)
+    for i, split in enumerate(splits):
+        for other in splits[:i]:
+            assert not used[split] & used[other]
+
+
+def test_bucket_ranges_do_not_meet() -> None:
+    ranges = [BUCKETS[split] for split in ("train", "validation", "test")]
+    assert sorted(number for chosen in ranges for number in chosen) == list(range(100))
+    assert bucket("x", {"a": 3, "b": 5}) == bucket("x", {"a": 5, "b": 3})
+
+
+def test_examples_nearly_unique(problems: dict[str, list[Problem]]) -> None:
+    for split, made in problems.items():
+        assert len({each.question for each in made}) > 0.98 * len(made), split
+
+
+def test_response_is_a_function_of_the_question(everything: list[Problem]) -> None:
+    answers: dict[str, str] = {}
+    for made in everything:
+        assert answers.setdefault(made.question, made.response) == made.response
+
+
+def test_a_third_carries_a_distractor_anywhere_but_at_the_end(problems: dict[str, list[Problem]]) -> None:
+    made = problems["train"]
+    share = sum(each.distractor is not None for each in made) / len(made)
+    error = (DISTRACTED * (1 - DISTRACTED) / len(made)) ** 0.5
+    assert abs(share - DISTRACTED) < 4 * error
+    assert all(each.question.endswith("?") and each.question.count("?") == 1 for each in made)
+    assert {each.distractor for each in made} - {None} == {
+        *templates.PERSONAL_DISTRACTORS,
+        *templates.PLAIN_DISTRACTORS,
+    }
+
+
+def test_questions_are_compact_and_complete(everything: list[Problem]) -> None:
+    lengths = [len(made.question.split()) for made in everything]
+    assert max(lengths) <= 60
+    assert 25 <= sum(lengths) / len(lengths) <= 45
+    assert not any("{" in made.question or "}" in made.question for made in everything)
+    words = {word for made in everything for word in re.findall(r"[a-z]+", made.question.lower())}
+    assert len(words) <= 700
+
+
+def test_response_length_bounds_every_template() -> None:
+    task = make_task("wordprob")
+    for template in SEEN + HELD_OUT:
+        widest = " ".join(
+            f"<<{re.sub('[a-z]1?[0-9]?', '99', step)}=99>>" for step in template.steps.split("; ")
+        )
+        assert rough_length(f"{widest} #### 99") <= task.response_length, template.key
+
+
+def test_every_template_has_room_in_every_split() -> None:
+    # About 35 problems per template: one with few numbers in its 5 % would repeat itself.
+    made = [problem("test", index) for index in range(4000, 6000)]
+    different = defaultdict(set)
+    for each in made:
+        different[each.story.template.key].add(tuple(each.numbers.values()))
+    assert len(different) == len(SEEN)
+    assert min(len(found) for found in different.values()) >= 10
+
+
+def test_solve_refuses_what_is_not_whole_or_not_small() -> None:
+    steps = (Step(("a", "b"), ("/",)), Step(("r1", "c"), ("-",)))
+    assert solve(steps, {"a": 12, "b": 4, "c": 1}) == ["<<12/4=3>>", "<<3-1=2>>"]
+    assert solve(steps, {"a": 12, "b": 5, "c": 1}) is None  # not whole
+    assert solve(steps, {"a": 12, "b": 4, "c": 3}) is None  # zero
+    assert solve((Step(("a", "b"), ("*",)),), {"a": 50, "b": 2}) is None  # 100
+    assert solve((Step(("a", "b", "c"), ("-", "+")),), {"a": 2, "b": 5, "c": 9}) is None  # -3 on the way
+
+
+def test_distractors_that_would_matter_are_left_out() -> None:
+    story = parse(Template("x", "{name} is {a} years old. How old in {b} years?", "a+b", "a 2-9, b 2-9"))
+    assert not any("years" in distractor.text for distractor in story.distractors)
+    assert story.distractors
+    nobody = parse(Template("x", "A bus has {a} seats and {b} more. How many?", "a+b", "a 2-9, b 2-9"))
+    assert not any("{name}" in distractor.text for distractor in nobody.distractors)
+
+
+def test_wordprob_refuses_data() -> None:
+    with pytest.raises(UserError, match="reads no data"):
+        make_task("wordprob", "rows.jsonl")
