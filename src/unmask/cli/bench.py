@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from unmask.cli.common import PATH, WHOLE, WORD, Machine, check_number, default, find_order
+from unmask.cli.common import PATH_WORD, WHOLE, WORD, Machine, check_number, default, find_order
 from unmask.cli.watch import Watch
 from unmask.core.errors import UserError
 from unmask.denoisers.folder import TextDenoiser
@@ -41,7 +41,7 @@ class Bench:
     """Where the problems come from: see `unmask list tasks`."""
     out: Path
     """Folder of the records."""
-    data: Annotated[str | None, PATH, default("none")] = None
+    data: Annotated[str | None, PATH_WORD, default("none")] = None
     """File or folder the task reads, if it reads one."""
     split: Annotated[str, WORD] = "test"
     """Which problems of the task."""
@@ -113,7 +113,7 @@ class Bench:
                 goals.append((taken.steps_mean, taken.steps_max))
         chosen: dict[str, None] = {}
         with Watch("tune") as watch:
-            for mean, most in goals:
+            for number, (mean, most) in enumerate(goals):
                 found: dict[str, Tuned] = tune(
                     denoiser,
                     task,
@@ -122,7 +122,7 @@ class Bench:
                     max_steps=most,
                     count=self.tune_count,
                     out=self.out,
-                    overwrite=False,
+                    overwrite=self.overwrite and number == 0,
                     progress=lambda trial: show_trial(watch, trial),
                 )
                 chosen |= dict.fromkeys(bench_samplers(found))

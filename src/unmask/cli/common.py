@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from itertools import takewhile
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
@@ -65,6 +65,7 @@ WHOLE = _optional(int, "a whole number", "N")
 NUMBER = _optional(float, "a number", "X")
 WORD = _optional(str, "a word", "NAME")
 PATH = _optional(Path, "a path", "PATH")
+PATH_WORD = _optional(str, "a path", "PATH")  # kept as text, as it goes into a configuration
 
 
 # ---- the machine
@@ -123,9 +124,12 @@ def check_given(command: object, low: float, high: float, *names: str) -> None:
 
 
 def find_order(folder: Path) -> Path:
-    """The folder of a learned order; that of the run which made it will do."""
-    inside = folder / "order"
-    return inside if (inside / "config.json").is_file() and not (folder / "config.json").is_file() else folder
+    """The folder of a learned order; that of the run which makes it will do, once it has."""
+    if (folder / "run.json").is_file():
+        if not (folder / "order" / "config.json").is_file():
+            raise UserError(f"the run in {folder} has not finished; start it again with the same command")
+        return folder / "order"
+    return folder
 
 
 # ---- words for people
@@ -152,8 +156,11 @@ def first_line(thing: object) -> str:
 
 
 def flags(kind: type[Any]) -> list[str]:
-    """Every `--flag` of a dataclass of arguments, those of the machine included."""
-    names = [item.name for part in (kind, Machine) for item in fields(part)]
+    """Every `--flag` of a dataclass of arguments, those of its machine included."""
+    names = [item.name for item in fields(kind)]
+    if "machine" in names:
+        names.remove("machine")
+        names += [item.name for item in fields(Machine)]
     return [f"--{name.replace('_', '-')}" for name in names]
 
 
@@ -188,17 +195,21 @@ def parse(kind: type[Parsed], verb: str, arguments: Sequence[str]) -> Parsed:
 
 
 def sentence(box: str) -> str:
-    """What is said in the first section of one of tyro's framed messages, as one sentence."""
+    """What the first section of one of tyro's messages says, as one sentence.
+
+    The title stands in the frame; where stdout is not UTF-8 there is none, and it is a section of its own.
+    """
     rows = [row.strip("│ ") for row in box.splitlines() if not row.startswith(("╭", "╰"))]
-    section = list(takewhile(lambda row: not row.startswith("─"), rows))
-    text = " ".join(" ".join(section).split()).removesuffix(".")
+    sections = [list(group) for rule, group in groupby(rows, lambda row: row.startswith(("───", "---"))) if not rule]
+    first = sections[min("╭" not in box, len(sections) - 1)] if sections else ["cannot read the arguments"]
+    text = " ".join(" ".join(first).split()).removesuffix(".")
     if text.startswith("Missing from"):
-        names = re.findall(r"^│ {5}(--[\w-]+|[A-Z]+\b)", box, re.MULTILINE)
+        names = re.findall(r"^[│ ] {5}(--[\w-]+|[A-Z]+\b)", box, re.MULTILINE)
         return f"missing {', '.join(names)}"
     if text.startswith("Unrecognized options: "):
         return f"cannot place `{text.partition(': ')[2]}`"
     text = text.replace("Error parsing ", "", 1)
-    return text[:1].lower() + text[1:] if text else "cannot read the arguments"
+    return text[:1].lower() + text[1:]
 
 
 @contextlib.contextmanager

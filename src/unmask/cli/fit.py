@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from unmask.cli.common import (
     NUMBER,
-    PATH,
+    PATH_WORD,
     WHOLE,
     WORD,
     Machine,
@@ -47,7 +47,7 @@ class Fit:
     """What to learn: see `unmask list tasks`."""
     out: Path
     """Folder of the run."""
-    data: Annotated[str | None, PATH, default("none")] = None
+    data: Annotated[str | None, PATH_WORD, default("none")] = None
     """File or folder the task reads, if it reads one."""
     preset: Annotated[str | None, WORD, default("the one named as the task, else wordprob")] = None
     """Settings to start from: see `unmask list presets`. The flags below change single ones."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from unmask.cli.common import NUMBER, PATH, WHOLE, WORD, Machine, check_given, check_number, default, say
+from unmask.cli.common import NUMBER, PATH_WORD, WHOLE, WORD, Machine, check_given, check_number, default, say
 from unmask.cli.watch import Watch
 from unmask.core.registry import check_name
 from unmask.denoisers.folder import TextDenoiser
@@ -39,7 +39,7 @@ class Learn:
     """Where the texts to learn from come from: see `unmask list tasks`."""
     out: Path
     """Folder of the run."""
-    data: Annotated[str | None, PATH, default("none")] = None
+    data: Annotated[str | None, PATH_WORD, default("none")] = None
     """File or folder the task reads, if it reads one."""
     preset: Annotated[str | None, WORD, default("the one named as the task, else wordprob")] = None
     """Settings to start from: see `unmask list presets`. The flags below change single ones."""

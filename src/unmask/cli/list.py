@@ -1,7 +1,7 @@
 """`unmask list`: what there is, by name."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from unmask.core.registry import check_name
 from unmask.denoisers.hub import BUNDLED
 from unmask.samplers import COMMON_OPTIONS, SAMPLERS, sampler_options
 from unmask.tasks import TASKS
-from unmask.train.presets import FIT_PRESETS
+from unmask.train.presets import FIT_PRESETS, LEARN_PRESETS
 
 
 def samplers() -> dict[str, str]:
@@ -41,7 +41,14 @@ def denoisers() -> dict[str, str]:
 
 def presets() -> dict[str, str]:
     """Every preset."""
-    return {name: first_line(preset) for name, preset in FIT_PRESETS.items()}
+    both = {**FIT_PRESETS, **{name: preset for name, preset in LEARN_PRESETS.items() if name not in FIT_PRESETS}}
+    return {name: f"{first_line(preset)} ({uses(name)})" for name, preset in both.items()}
+
+
+def uses(name: str) -> str:
+    """Which verbs have a preset of that name."""
+    verbs: dict[str, Collection[str]] = {"fit": FIT_PRESETS, "learn": LEARN_PRESETS}
+    return ", ".join(verb for verb, presets in verbs.items() if name in presets)
 
 
 KINDS: dict[str, Callable[[], dict[str, str]]] = {

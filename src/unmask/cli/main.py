@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from unmask.cli.bench import Bench
 from unmask.cli.common import Command, first_line, parse, plain_warnings, say
+from unmask.cli.demo import Demo
 from unmask.cli.fit import Fit
 from unmask.cli.learn import Learn
 from unmask.cli.list import List
@@ -14,6 +15,7 @@ from unmask.core.errors import UserError
 from unmask.core.registry import check_name
 
 VERBS: dict[str, type[Command]] = {
+    "demo": Demo,
     "fit": Fit,
     "learn": Learn,
     "sample": Sample,

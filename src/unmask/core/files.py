@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"could not write {path}: {error.strerror or error}; free some space or choose another folder") from error
+        raise could_not_write(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where even the folder could not be made
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -34,16 +35,30 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
+        if path.exists() and not path.is_dir():
+            raise UserError(f"could not write the folder {path}: a file of that name is there; choose another name")
         if path.exists():
             os.replace(path, old)
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
     except OSError as error:
-        raise UserError(f"could not write {path}: {error.strerror or error}; free some space or choose another folder") from error
+        raise could_not_write(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def could_not_write(path: Path, error: OSError) -> UserError:
+    """What to say when the disk refuses."""
+    why = error.strerror or error
+    return UserError(f"could not write {path}: {why}; free some space or choose another folder")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,7 +78,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"there is no {path.name} in {path.parent}; is this the folder you meant?")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:  # the last: nested absurdly deep
         raise UserError(f"{path} is damaged: {error}; copy it again from where it came") from error
     if not isinstance(value, dict):
         raise UserError(f"{path} holds a {type(value).__name__}, not an object; is this the file you meant?")

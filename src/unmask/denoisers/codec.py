@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
+from unmask.core.files import read_json
 
 # What may become one token: the joints of the equation format, a word with its space, one digit, punctuation.
 PIECES = r" ->|>> <<|>> #### |<<|>>| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}<>]+|[<>]+|\s+"
@@ -80,14 +81,16 @@ class Codec:
     def _id(self, token: str) -> int:
         found = self.tokenizer.token_to_id(token)
         if found is None:
-            raise UserError(f"the tokenizer has no token `{token}`; the codec.json beside it belongs to another tokenizer")
+            raise UserError(
+                f"the tokenizer has no token `{token}`; the codec.json beside it belongs to another tokenizer"
+            )
         return int(found)
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """Token ids of a prompt in its template. Raises UserError on an empty prompt."""
         if not prompt.strip():
             raise UserError("the prompt is empty; write a question, e.g. \"Ana has 3 pens and buys 4. How many?\"")
-        return list(self.tokenizer.encode(self.template.format(prompt=prompt.strip()), add_special_tokens=False).ids)
+        return self.encode(self.template.replace("{prompt}", prompt.strip()))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text, without template or end."""
@@ -136,8 +139,8 @@ class Codec:
         stem = re.escape(mask[:-2])
         encoded = []
         for text in texts:
-            text = re.sub(stem + r":(\d+)\|>", lambda match: mask * int(match[1]), text)
-            ids = [self.mask_token if part == mask else part for part in re.split(f"({re.escape(mask)})", text) if part]
+            long = re.sub(stem + r":(\d+)\|>", lambda match: mask * int(match[1]), text)
+            ids = [self.mask_token if part == mask else part for part in re.split(f"({re.escape(mask)})", long) if part]
             encoded.append([i for part in ids for i in ([part] if isinstance(part, int) else self.encode(part))])
             if self.mask_token not in encoded[-1]:
                 raise UserError(f"nothing to infill in `{text}`: mark what to write with {mask}")
@@ -178,15 +181,14 @@ class Codec:
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and codec.json into `folder`."""
-        self.tokenizer.save(str(folder / "tokenizer.json"))
+        # not `tokenizer.save`, whose errors are no OSError when the disk is full
+        (folder / "tokenizer.json").write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
         names = {"mask": self.mask, "end": self.end, "pad": self.pad, "template": self.template}
         (folder / "codec.json").write_text(json.dumps(names, indent=2) + "\n", encoding="utf-8")
 
     @staticmethod
     def load(folder: Path) -> "Codec":
         """Read what `save` wrote. Raises UserError naming the file that is missing or damaged."""
-        from unmask.core.files import read_json
-
         names = read_json(folder / "codec.json")
         path = folder / "tokenizer.json"
         read_json(path)
@@ -197,6 +199,9 @@ class Codec:
         unknown = set(names) - {"mask", "end", "pad", "template"}
         if unknown:
             raise UserError(f"{folder / 'codec.json'} has unknown entries {sorted(unknown)}; it is of another version")
+        for name, value in names.items():
+            if not isinstance(value, str) or (name == "template" and "{prompt}" not in value):
+                raise UserError(f"{folder / 'codec.json'} is damaged: {name} cannot be {value!r}")
         codec = Codec(tokenizer, **names)
         _ = codec.mask_token, codec.end_token, codec.pad_token
         return codec

@@ -1,8 +1,9 @@
 """A denoiser on disk: config.json, model.safetensors, tokenizer.json, codec.json and a README.md as its card."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +17,8 @@ from unmask.denoisers.codec import Codec
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 
 FORMAT, VERSION = "unmask-denoiser", 1
+
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class TextDenoiser:
 
     def __call__(self, canvas: Canvas) -> Denoised:
         """One forward pass, without gradient."""
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: an order network that reads the answer may be learning
             return self.network(canvas)  # type: ignore[no-any-return]
 
     @property
@@ -64,36 +67,38 @@ def save_denoiser(denoiser: TextDenoiser, folder: Path, readme: str | None = Non
         }
         write_json(temporary / "config.json", config)
         denoiser.codec.save(temporary)
-        (temporary / "README.md").write_text(readme or "# A masked-diffusion denoiser, fitted with unmask\n")
+        card = readme or "# A masked-diffusion denoiser, fitted with unmask\n"
+        (temporary / "README.md").write_text(card, encoding="utf-8")
 
 
 def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> TextDenoiser:
     """Read a folder. Raises UserError naming the file that is missing, damaged, foreign or does not fit."""
-    config = read_json(folder / "config.json")
+    path = folder / "config.json"
+    config = read_json(path)
     if config.get("format") != FORMAT:
         raise UserError(
-            f"{folder / 'config.json'} is not a denoiser of unmask (format {config.get('format')!r}); "
+            f"{path} is not a denoiser of unmask (format {config.get('format')!r}); "
             "fit one with `unmask fit`"
         )
     if config.get("version") != VERSION:
         raise UserError(
-            f"{folder / 'config.json'} is of version {config.get('version')!r}, this unmask reads version {VERSION}; "
+            f"{path} is of version {config.get('version')!r}, this unmask reads version {VERSION}; "
             "save it again with a matching release"
         )
-    known = {item.name for item in fields(TransformerConfig)}
-    unknown = set(config["network"]) - known
-    if unknown:
-        raise UserError(f"{folder / 'config.json'} has unknown network entries {sorted(unknown)}")
-    shape = TransformerConfig(**config["network"])
+    shape = read_config(path, config, "network", TransformerConfig)
+    response_length = config.get("response_length")
+    if not isinstance(response_length, int) or response_length < 1:
+        raise UserError(f"{path} is damaged: response_length cannot be {response_length!r}")
     codec = Codec.load(folder)
     if codec.vocabulary > shape.vocabulary:
         raise UserError(
-            f"the tokenizer in {folder} has {codec.vocabulary} tokens but the embedding has {shape.vocabulary} rows; "
+            f"{folder / 'tokenizer.json'} has {codec.vocabulary} tokens but the embedding has {shape.vocabulary} rows; "
             "they belong to different denoisers"
         )
     if codec.mask_token != shape.mask_token:
         raise UserError(
-            f"the tokenizer's mask token is {codec.mask_token} but config.json says {shape.mask_token} in {folder}"
+            f"the mask token of {folder / 'tokenizer.json'} is {codec.mask_token} but {path} says {shape.mask_token}; "
+            "they belong to different denoisers"
         )
     with torch.device("meta"):
         network = Transformer(shape)
@@ -114,7 +119,21 @@ def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.fl
     if shape.tied:
         network.head.weight = network.embed.weight
     network = network.to(device).eval()
-    return TextDenoiser(network, codec, int(config["response_length"]), config.get("card", {}))
+    return TextDenoiser(network, codec, response_length, config.get("card", {}))
+
+
+def read_config(path: Path, config: dict[str, Any], entry: str, kind: type[Config]) -> Config:
+    """The dataclass `kind` from `config[entry]`. Raises UserError naming the file `path` if it does not fit."""
+    values = config.get(entry)
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is damaged: it has no `{entry}`; copy it again from where it came")
+    unknown = set(values) - set(signature(kind).parameters)
+    if unknown:
+        raise UserError(f"{path} has unknown {entry} entries {sorted(unknown)}")
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:  # an entry is missing, or is not what it should be
+        raise UserError(f"{path} has a {entry} that cannot be: {error}") from error
 
 
 def write_weights(path: Path, weights: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ BUNDLED: dict[str, Path] = {
     "wordprob": ASSETS / "wordprob",
 }
 
-FETCHED = ("*.json", "*.safetensors", "*.md", "tokenizer*", "vocab.txt", "merges.txt")
+FETCHED = ("*.json", "*.safetensors", "*.md", "tokenizer.model", "vocab.txt", "merges.txt")
 
 
 def find_folder(name: str) -> Path:
@@ -34,9 +34,12 @@ def find_folder(name: str) -> Path:
                 f"fit one with `unmask fit --task {name} --out runs/{name}`"
             )
         return folder
+    if (Path(name) / "run.json").is_file():  # the folder of the run that makes it will do, once it has
+        if not (Path(name) / "denoiser" / "config.json").is_file():
+            raise UserError(f"the run in {name} has not made a denoiser yet; start it again with the same command")
+        return Path(name) / "denoiser"
     if Path(name).is_dir():
-        folder, inside = Path(name), Path(name) / "denoiser"  # the folder of a fit will do
-        return inside if (inside / "config.json").is_file() and not (folder / "config.json").is_file() else folder
+        return Path(name)
     if Path(name).is_file():
         raise UserError(f"{name} is a file; give the folder of the denoiser")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
@@ -63,7 +66,6 @@ def _fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download  # a third of a second that most loads need not wait for
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
@@ -86,6 +88,6 @@ def _fetch(name: str) -> Path:
         raise UserError(
             f"there is no folder `{name}`, and the hub cannot be reached: check the network, or give a folder"
         ) from error
-    except HfHubHTTPError as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"the hub refused `{name}` ({reason}); try again later, or give a folder") from error
+    except Exception as error:  # whatever the network, the disk or the hub comes up with
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"could not fetch `{name}` from the hub ({reason}); try again, or give a folder") from error

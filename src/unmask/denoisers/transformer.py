@@ -35,6 +35,10 @@ class TransformerConfig:
     tied: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("vocabulary", "context", "width", "heads", "kv_heads", "hidden"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1) and not (name == "kv_heads" and value is None):
+                raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
         if self.width % self.heads:
             raise UserError(f"width {self.width} does not split into {self.heads} heads; choose a multiple")
         if (self.width // self.heads) % 2:
@@ -49,10 +53,16 @@ class TransformerConfig:
         return asdict(self)
 
 
-def rotary_angles(positions: Tensor, size: int, base: float) -> tuple[Tensor, Tensor]:
-    """cos and sin [B, 1, L, size] of the rotary embedding at `positions` [B, L] (Su et al. 2021, Eq. 34)."""
-    rates = base ** (-torch.arange(0, size, 2, device=positions.device, dtype=torch.float32) / size)
-    angles = positions[:, None, :, None].float() * rates
+def rotary_angles(
+    positions: Tensor, size: int, base: float, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """cos and sin [B, 1, L, size] of the rotary embedding at `positions` [B, L] (Su et al. 2021, Eq. 34).
+
+    At least float32, whatever `dtype` the network has.
+    """
+    dtype = torch.promote_types(dtype, torch.float32)
+    rates = base ** (-torch.arange(0, size, 2, device=positions.device, dtype=dtype) / size)
+    angles = positions[:, None, :, None].to(dtype) * rates
     angles = torch.cat([angles, angles], dim=-1)
     return angles.cos(), angles.sin()
 
@@ -86,7 +96,7 @@ class Attention(nn.Module):
             key = key.repeat_interleave(self.heads // self.kv_heads, dim=1)
             value = value.repeat_interleave(self.heads // self.kv_heads, dim=1)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.out(mixed.transpose(1, 2).reshape(rows, length, -1))
+        return self.out(mixed.transpose(1, 2).reshape(rows, length, -1))  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
@@ -150,7 +160,7 @@ class Transformer(nn.Module):
         """[B, L, D]: hidden states at every position; `tokens` long [B, L], `valid` bool [B, L]."""
         x = self.embed(tokens)
         size = self.config.width // self.config.heads
-        cos, sin = rotary_angles(positions_from_first_valid(valid), size, self.config.rope_base)
+        cos, sin = rotary_angles(positions_from_first_valid(valid), size, self.config.rope_base, x.dtype)
         mask = None if bool(valid.all()) else valid[:, None, None, :]
         return self.trunk(x, cos, sin, mask)
 
@@ -167,9 +177,11 @@ class Transformer(nn.Module):
         return logits.masked_fill(forbidden, float("-inf"))
 
     def forward(self, canvas: Canvas) -> Denoised:
-        if canvas.tokens.shape[1] > self.config.context:
+        columns = canvas.tokens.shape[1]  # padding among them, which does not count
+        longest = columns if columns <= self.config.context else int(canvas.valid.sum(dim=-1).max())
+        if longest > self.config.context:
             raise UserError(
-                f"the canvas has {canvas.tokens.shape[1]} positions but this denoiser reads at most "
+                f"the canvas has {longest} positions but this denoiser reads at most "
                 f"{self.config.context}; shorten the prompt or the response"
             )
         tokens = torch.where(canvas.masked, self.config.mask_token, canvas.tokens)
@@ -177,9 +189,11 @@ class Transformer(nn.Module):
         if hidden.shape[0] * self.config.vocabulary <= CHUNK_ELEMENTS:
             return Denoised.from_logits(canvas, self.logits(hidden), hidden)
         shape = (canvas.masked.shape[0], canvas.masked.shape[1])
+        learning = torch.is_grad_enabled()  # what is asked for later follows the pass it belongs to
 
         def logits(chunk: slice) -> Tensor:
-            return self.logits(hidden[chunk])
+            with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
+                return self.logits(hidden[chunk])
 
         return Denoised(canvas.masked.nonzero(), shape, self.config.vocabulary, logits, hidden)
 

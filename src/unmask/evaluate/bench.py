@@ -94,6 +94,7 @@ def bench(
     """
     orders = orders or {}
     pinned = [parse_pinned(text) for text in samplers]
+    check_whole("batch", batch, 1)
     _check(denoiser, pinned=pinned, orders=orders, budgets=budgets, one_per_step=one_per_step, seeds=seeds)
     problems = first_problems(denoiser, task, split, count)
     config = {

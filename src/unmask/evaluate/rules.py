@@ -12,7 +12,6 @@ from unmask.tasks.base import Task
 
 RULES: tuple[DecodeRule, ...] = (
     DecodeRule("sample"),
-    DecodeRule("sample", sharpness=2.0),
     *(DecodeRule("threshold", level) for level in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
 )
 

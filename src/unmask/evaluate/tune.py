@@ -5,9 +5,10 @@ tuning.json and never measured again.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +32,10 @@ ADAPTIVE: dict[str, tuple[str, tuple[float, ...]]] = {
 END_OPTIONS = ("", "eot=defer", "eot=tail", "eot=defer,pace=true", "eot=tail,pace=true")
 BLOCKS = (8, 16, 24)
 TOLERANCE = 0.05  # steps by which a mean may pass what it was to match
+WRITE_EVERY = 2.0  # seconds between writes of tuning.json: what a kill may cost
 SLACK = 0.25  # the same on the few problems of the first round
-NEIGHBOURHOODS = 4  # best candidates of an adaptive sampler around which levels and blocks are refined
+HALVINGS = 2  # of the gap between two levels of the table on either side of a goal
+IN_BLOCKS = 4  # best settings of an adaptive sampler that are tried in blocks too
 
 
 class Candidate(NamedTuple):
@@ -120,7 +123,10 @@ def tune(
         return known
 
     search = _Search(measure, min(first, count), count, keep, denoiser.response_length)
-    tuned = {name: search.best(name, target_steps, max_steps) for name in names}
+    try:
+        tuned = {name: search.best(name, target_steps, max_steps) for name in names}
+    finally:
+        ledger.write()
     ledger.choose(target_steps, max_steps, tuned)
     return tuned
 
@@ -169,15 +175,19 @@ def adaptive_lines(name: str, target: float, most: int, response_length: int) ->
     ]
 
 
-def neighbours(candidate: Candidate, name: str, response_length: int) -> list[Candidate]:
-    """The same with each block, and with the levels half-way to those beside it."""
-    option, levels = ADAPTIVE[name]
-    head, _, rest = candidate.spec.partition(",")
-    at = levels.index(float(head.rpartition("=")[2]))
-    beside = levels[max(at - 1, 0) : at] + levels[at + 1 : at + 2]
-    refined = [f"{option}={(levels[at] + level) / 2:.6g}" for level in beside]
-    blocks = [f"{option}={levels[at]},{block}" for block in block_options(response_length) if block]
-    return [Candidate(write_spec(name, options, rest), candidate.budget) for options in [*refined, *blocks]]
+def half_way(candidate: Candidate, other: Candidate) -> Candidate:
+    """The candidate with its level half-way to that of `other`."""
+    head, comma, rest = candidate.spec.partition(",")
+    option, _, level = head.rpartition("=")
+    beyond = other.spec.partition(",")[0].rpartition("=")[2]
+    return Candidate(f"{option}={(float(level) + float(beyond)) / 2:.6g}{comma}{rest}", candidate.budget)
+
+
+def in_blocks(candidate: Candidate, response_length: int) -> list[Candidate]:
+    """The candidate with each block."""
+    return [
+        Candidate(f"{candidate.spec},{block}", candidate.budget) for block in block_options(response_length) if block
+    ]
 
 
 @dataclass(frozen=True)
@@ -200,20 +210,39 @@ class _Search:
         return Tuned(self._pick(at_mean, math.ceil(target)), self._pick(at_most, most))
 
     def _sweep(self, name: str, target: float, most: int) -> list[Candidate]:
-        """The grid, each line up to where its steps pass both goals, then the surroundings of the best."""
-        grid = []
+        """Each line up to where its steps pass both goals, levels just within a goal, and the best in blocks."""
+        tried: dict[Candidate, None] = {}
         for line in adaptive_lines(name, target, most, self.response_length):
+            swept = []
             for candidate in line:
-                grid.append(candidate)
-                if self.measure(candidate, self.first).steps_mean > most + SLACK:
+                swept.append(candidate)
+                if self._steps(candidate) > most + SLACK:
                     break
-        best = [
-            candidate
+            tried.update(dict.fromkeys(swept))
+            for goal in (target, most):
+                tried.update(dict.fromkeys(self._close_in(swept, goal)))
+        best = {
+            candidate: None
             for goal in (target, most)
-            for candidate in self._within(grid, self.first, goal + SLACK)[:NEIGHBOURHOODS]
-        ]
-        around = [other for candidate in best for other in neighbours(candidate, name, self.response_length)]
-        return list(dict.fromkeys([*grid, *around]))
+            for candidate in self._within(tried, self.first, goal + TOLERANCE)[:IN_BLOCKS]
+        }
+        for candidate in best:
+            tried.update(dict.fromkeys(in_blocks(candidate, self.response_length)))
+        return list(tried)
+
+    def _close_in(self, line: Sequence[Candidate], goal: float) -> Iterator[Candidate]:
+        """Halve the gap between the last level within the goal and the first beyond it."""
+        for pair in pairwise(line):
+            within, beyond = pair
+            if self._steps(within) <= goal + TOLERANCE < self._steps(beyond):
+                for _ in range(HALVINGS):
+                    middle = half_way(within, beyond)
+                    yield middle
+                    fits = self._steps(middle) <= goal + TOLERANCE
+                    within, beyond = (middle, beyond) if fits else (within, middle)
+
+    def _steps(self, candidate: Candidate) -> float:
+        return self.measure(candidate, self.first).steps_mean
 
     def _within(self, candidates: Iterable[Candidate], problems: int, limit: float) -> list[Candidate]:
         """Those with mean steps of at most `limit`, the most accurate first, then those with fewer steps."""
@@ -225,12 +254,14 @@ class _Search:
     def _pick(self, candidates: Sequence[Candidate], goal: float) -> Choice:
         """The best of the finalists on all problems.
 
-        A mean that is just within the goal on the few problems may be beyond it on all of them; so the best of
-        those that cannot pass it, their budget being the limit, is always a finalist.
+        A mean just beyond the goal on the few problems may be within it on all of them, and the other way round.
+        So half as many again are taken from those within it, and the best of those that cannot pass it, their
+        budget being the limit.
         """
         ranked = self._within(candidates, self.first, goal + SLACK)
+        within = self._within(candidates, self.first, goal + TOLERANCE)
         safe = next(candidate for candidate in ranked if candidate.budget <= goal)
-        finalists = dict.fromkeys([*ranked[: self.keep], safe])
+        finalists = dict.fromkeys([*ranked[: self.keep], *within[: self.keep // 2], safe])
         winner = self._within(finalists, self.count, goal + TOLERANCE)[0]
         result = self.measure(winner, self.count)
         return Choice(winner.spec, winner.budget, result.accuracy, result.steps_mean, result.n)
@@ -243,6 +274,7 @@ class _Ledger:
         self.path, self.identity, self.made_with = path, identity, made_with
         self.measured: dict[tuple[Candidate, int], Accuracy] = {}
         self.choices: list[dict[str, Any]] = []
+        self._written = 0.0
         if path.exists() and not overwrite:
             self._read()
 
@@ -268,9 +300,10 @@ class _Ledger:
         return self.measured.get((candidate, problems))
 
     def add(self, candidate: Candidate, problems: int, accuracy: Accuracy) -> None:
-        """Keep a measurement, on disk too."""
+        """Keep a measurement; on disk too, if the last time was a while ago."""
         self.measured[candidate, problems] = accuracy
-        self._write()
+        if time.monotonic() - self._written > WRITE_EVERY:
+            self.write()
 
     def choose(self, target: float, most: int, tuned: Mapping[str, Tuned]) -> None:
         """Keep the choices of these goals, in place of earlier ones of the same goals."""
@@ -278,9 +311,11 @@ class _Ledger:
         samplers = {name: {goal: choice._asdict() for goal, choice in settings._asdict().items()}
                     for name, settings in tuned.items()}  # fmt: skip
         self.choices = [*others, {"target_steps": target, "max_steps": most, "samplers": samplers}]
-        self._write()
+        self.write()
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Replace the file."""
+        self._written = time.monotonic()
         candidates = [
             {**candidate._asdict(), "problems": problems, **accuracy._asdict()}
             for (candidate, problems), accuracy in self.measured.items()

@@ -1,7 +1,8 @@
 """A learned order on disk: config.json, model.safetensors and a README.md as its card."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import torch
 
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing_folder, write_json
-from unmask.denoisers.folder import read_weights, write_weights
+from unmask.denoisers.folder import read_config, read_weights, write_weights
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
-from unmask.samplers.budgeted import Budgeted
 from unmask.samplers.base import Unmasker
+from unmask.samplers.budgeted import Budgeted
 from unmask.samplers.learned import DecodeRule, Learned
 
 FORMAT, VERSION = "unmask-order", 1
@@ -33,7 +34,7 @@ class LearnedOrder:
         """The rule for a budget; sampling from the policy if none was chosen."""
         if not self.rules:
             return DecodeRule("sample")
-        nearest = min(self.rules, key=lambda known: (abs(torch.tensor(known / budget).log().item()), known))
+        nearest = min(self.rules, key=lambda known: (abs(math.log(known / budget)), known))
         return self.rules[nearest]
 
     def unmasker(self, budget: int, one_per_step: bool = False) -> Unmasker:
@@ -56,7 +57,8 @@ def save_order(order: LearnedOrder, folder: Path, readme: str | None = None) -> 
             "card": order.card,
         }
         write_json(temporary / "config.json", config)
-        (temporary / "README.md").write_text(readme or "# A learned order, made with unmask\n")
+        card = readme or "# A learned order, made with unmask\n"
+        (temporary / "README.md").write_text(card, encoding="utf-8")
 
 
 def load_order(folder: str | Path, device: str = "cpu") -> LearnedOrder:
@@ -64,23 +66,37 @@ def load_order(folder: str | Path, device: str = "cpu") -> LearnedOrder:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no learned order at {folder}; make one with `unmask learn --out {folder}`")
-    config = read_json(folder / "config.json")
+    path = folder / "config.json"
+    config = read_json(path)
     if config.get("format") != FORMAT:
-        raise UserError(f"{folder / 'config.json'} is not a learned order (format {config.get('format')!r})")
+        raise UserError(f"{path} is not a learned order (format {config.get('format')!r})")
     if config.get("version") != VERSION:
         raise UserError(
-            f"{folder / 'config.json'} is of version {config.get('version')!r}, this unmask reads version {VERSION}"
+            f"{path} is of version {config.get('version')!r}, this unmask reads version {VERSION}"
         )
-    unknown = set(config["policy"]) - {item.name for item in fields(PolicyConfig)}
-    if unknown:
-        raise UserError(f"{folder / 'config.json'} has unknown policy entries {sorted(unknown)}")
-    policy = PolicyNetwork(PolicyConfig(**config["policy"]))
+    shape = read_config(path, config, "policy", PolicyConfig)
+    rules = read_rules(path, config.get("rules"))
+    try:
+        with torch.device("meta"):  # no weights to draw: they come from the file
+            policy = PolicyNetwork(shape)
+    except UserError as error:
+        raise UserError(f"{path} has a policy that cannot be: {error}") from error
     weights = read_weights(folder / "model.safetensors")
     expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if expected != found:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         raise UserError(f"{folder / 'model.safetensors'} does not fit config.json at {', '.join(wrong[:3])}")
-    policy.load_state_dict(weights)
-    rules = {int(budget): DecodeRule.from_dict(rule) for budget, rule in config["rules"].items()}
+    policy.load_state_dict(weights, assign=True)
     return LearnedOrder(policy.to(device).eval(), rules, config.get("card", {}))
+
+
+def read_rules(path: Path, rules: Any) -> dict[int, DecodeRule]:
+    """The decode rule of each budget, from what stands in the file `path`."""
+    try:
+        found = {int(budget): DecodeRule.from_dict(rule) for budget, rule in rules.items()}
+        if found and min(found) < 1:
+            raise ValueError(f"a budget of {min(found)}")
+        return found
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"{path} has decode rules that cannot be: {error}") from error

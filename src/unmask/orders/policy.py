@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.core.canvas import Canvas
+from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.transformer import Block, TransformerConfig, rotary_angles
 from unmask.orders.features import POSITION_FEATURES, ROW_FEATURES, Packed, pack
@@ -72,23 +73,32 @@ class PolicyNetwork(nn.Module):
 
     def logits(self, packed: Packed) -> Tensor:
         """[B, W]: g_i of the packed positions."""
-        x = self.read_position(packed.scalars) + self.read_row(packed.rows)[:, None]
-        if self.read_hidden is not None and packed.hidden is not None:
-            x = x + self.read_hidden(packed.hidden.float())
-        cos, sin = rotary_angles(packed.rotary, self.config.width // self.config.heads, 10_000.0)
+        dtype = self.slope.dtype
+        scalars, rows = packed.scalars.to(dtype), packed.rows.to(dtype)
+        x = self.read_position(scalars) + self.read_row(rows)[:, None]
+        if self.read_hidden is not None:
+            found = 0 if packed.hidden is None else packed.hidden.shape[-1]
+            if packed.hidden is None or found != self.config.denoiser_width:
+                raise UserError(
+                    f"this order reads hidden states of width {self.config.denoiser_width} and the denoiser gives "
+                    f"{found}; use the denoiser it was learned for"
+                )
+            x = x + self.read_hidden(packed.hidden.to(dtype))
+        cos, sin = rotary_angles(packed.rotary, self.config.width // self.config.heads, 10_000.0, dtype)
         first = torch.arange(packed.present.shape[1], device=x.device) == 0  # finished rows still need one key
         mask = (packed.present | first)[:, None, None, :]
         for block in self.blocks:
             x = block(x, cos, sin, mask)
         learned = self.head(self.norm(x)).squeeze(-1)
-        pace = -torch.log((1 / packed.rows[:, 1] - 1).clamp(min=1e-3))  # log-odds of 1 / steps left
-        certainty = packed.scalars[..., 0] * 3
-        return pace[:, None] + self.slope * (certainty - self.centre) + learned
+        pace = -torch.log((1 / rows[:, 1] - 1).clamp(min=1e-3))  # log-odds of 1 / steps left
+        certainty = scalars[..., 0] * 3
+        return pace[:, None] + self.slope * (certainty - self.centre) + learned  # type: ignore[no-any-return]
 
     def forward(self, canvas: Canvas, denoised: Denoised) -> Bernoulli:
-        logits = torch.zeros(canvas.masked.shape, device=canvas.masked.device)
+        dtype = torch.promote_types(self.slope.dtype, torch.float32)
+        logits = torch.zeros(canvas.masked.shape, dtype=dtype, device=canvas.masked.device)
         if bool(canvas.masked.any()):
             packed = pack(canvas, denoised)
             found = self.logits(packed)[packed.row, packed.place]  # [M]
-            logits = logits.index_put((packed.row, packed.position), found.float())
+            logits = logits.index_put((packed.row, packed.position), found.to(dtype))
         return Bernoulli(logits, canvas.masked)

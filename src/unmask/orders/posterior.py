@@ -62,11 +62,12 @@ class PosteriorNetwork(nn.Module):
         return self
 
     def forward(self, clean: Canvas) -> Tensor:
-        budget = clean.budget.float()
+        dtype = self.embed.weight.dtype
+        budget = clean.budget.to(dtype)
         x = self.embed(clean.tokens) + self.kind(clean.masked.long())
         x = x + self.read_budget(torch.stack([budget.log(), 1 / budget], dim=-1))[:, None]
         cos, sin = rotary_angles(
-            positions_from_first_valid(clean.valid), self.config.width // self.config.heads, 10_000.0
+            positions_from_first_valid(clean.valid), self.config.width // self.config.heads, 10_000.0, dtype
         )
         for block in self.blocks:
             x = block(x, cos, sin, clean.valid[:, None, None, :])

@@ -1,6 +1,6 @@
 """The policy's family: an independent coin per position, conditioned on revealing something (equation 4)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,10 @@ class Bernoulli:
     @property
     def may_be_empty(self) -> bool:
         return not self.non_empty
+
+    def sharpen(self, factor: float) -> "Bernoulli":
+        """The same law with its logits multiplied by `factor`: above 1 surer, below 1 closer to even coins."""
+        return replace(self, logits=self.logits * factor)
 
     @property
     def coins(self) -> Coins:

@@ -4,6 +4,7 @@ import inspect
 
 from unmask.core.errors import UserError
 from unmask.core.registry import Option, Spec, check_name, parse_spec
+from unmask.reveals.base import OrderPolicy
 from unmask.samplers.base import Selection, State, Unmasker
 from unmask.samplers.blockwise import Blockwise
 from unmask.samplers.budgeted import Budgeted
@@ -12,7 +13,7 @@ from unmask.samplers.end_of_text import END_RULES, EndOfText
 from unmask.samplers.entropy import Entropy
 from unmask.samplers.entropy_bounded import EntropyBounded
 from unmask.samplers.iid import IID
-from unmask.samplers.learned import DecodeRule, Learned, OrderPolicy
+from unmask.samplers.learned import DecodeRule, Learned
 from unmask.samplers.least_certain import LeastCertain
 from unmask.samplers.left_to_right import LeftToRight
 from unmask.samplers.margin import Margin

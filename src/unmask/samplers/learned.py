@@ -1,6 +1,6 @@
 """A learned order as a sampler: a policy, and the rule by which its law becomes a set of positions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -11,12 +11,10 @@ from unmask.core.draws import StepDraws
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
 from unmask.denoisers.base import Denoised
-from unmask.reveals.base import RevealLaw
+from unmask.reveals.base import OrderPolicy, RevealLaw
 from unmask.samplers.base import Selection, State
 from unmask.samplers.options import check_choice, check_range
 from unmask.samplers.pick import pick_from_level
-
-OrderPolicy = Callable[[Canvas, Denoised], RevealLaw]
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unmask.core.registry import check_name
-from unmask.tasks import gsm8k, jsonl, mwp, wordprob
+from unmask.tasks import arithmetic, gsm8k, jsonl, mwp, wordprob
 from unmask.tasks.base import Example, Task, checksum
 
 TASKS: dict[str, Callable[[str | Path | None], Task]] = {
     "wordprob": wordprob.load,
+    "arithmetic": arithmetic.load,
     "gsm8k": gsm8k.load,
     "mwp": mwp.load,
     "jsonl": jsonl.load,

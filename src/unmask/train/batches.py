@@ -27,7 +27,8 @@ class Batches:
     """Batches of similar prompt length, so that little is padding.
 
     Examples are taken in a seeded order (a fresh permutation each epoch), `pool` batches at a time; within a pool
-    they are sorted by prompt length and the batches shuffled. Examples that do not fit are replaced by the next.
+    they are sorted by prompt length and the batches shuffled. Examples that do not fit are left out, and the first
+    of the pool that do are taken once more in their place, with draws of their own.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class Batches:
         pool: int = 16,
         pad_to: int = 8,
     ) -> None:
+        if not len(examples):
+            raise UserError("there are no training examples; give a file that has some")
         self.examples, self.codec, self.rows, self.seed, self.pool = examples, codec, rows, seed, pool
         self.response_length, self.context, self.pad_to = response_length, context, pad_to
         self._pool = lru_cache(maxsize=2)(self._make_pool)
@@ -76,11 +79,11 @@ class Batches:
                 f"no training example fits: prompt and a response of {self.response_length} tokens pass the context "
                 f"of {self.context}, or the responses are longer than that; raise --context or --response-length"
             )
-        spare = 0
-        while chosen and len(chosen) < size:  # repeat from the start of the pool what did not fit
-            length, number, prompt, response, example = chosen[spare]
-            chosen.append((length, -number - 1, prompt, response, example))
-            spare += 1
+        kept = len(chosen)
+        for spare in range(size - kept):  # repeat from the start of the pool what did not fit
+            again, place = divmod(spare, kept)
+            length, number, prompt, response, example = chosen[place]
+            chosen.append((length, -number - 1 - again * ENDLESS, prompt, response, example))
         chosen.sort(key=lambda item: item[:2])
         batches = [self._assemble(chosen[start : start + self.rows]) for start in range(0, len(chosen), self.rows)]
         random.Random(f"{self.seed}/pool/{pool}").shuffle(batches)

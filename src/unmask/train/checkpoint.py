@@ -5,6 +5,8 @@ so that a run killed at any moment finds either the last checkpoint or the one b
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,9 +43,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"checkpoint {path} is damaged ({error}); delete it to start again, or restore it") from error
-    if metadata.get("version") != VERSION:
-        raise UserError(f"{path} is not a checkpoint of this version of unmask (found {metadata.get('version')})")
+    if metadata.get("version") != VERSION or "meta" not in metadata:
+        raise UserError(
+            f"{path} is not a checkpoint of this version of unmask (found {metadata.get('version')}); "
+            "delete it to start again"
+        )
     return Checkpoint(tensors, json.loads(metadata["meta"]))
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Turn the errors of putting a checkpoint's tensors back into a UserError naming the file."""
+    try:
+        yield
+    except (RuntimeError, KeyError, ValueError) as error:
+        what = str(error).strip().splitlines()[-1].strip()
+        raise UserError(
+            f"checkpoint {path} does not fit this run ({what}); delete it to start again, or restore it"
+        ) from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

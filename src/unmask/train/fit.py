@@ -1,6 +1,6 @@
 """Fit a denoiser: mask, predict, repeat. The loop is `fit`; everything above it is preparation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,20 +19,25 @@ from unmask.denoisers.hub import load_denoiser
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 from unmask.objectives.denoising import denoising_loss, mask_for_denoising, stratified_times
 from unmask.tasks import make_task
-from unmask.tasks.base import Task
+from unmask.tasks.base import Example, Task
+from unmask.tasks.mixed import Part, mixed
 from unmask.train.batches import Batch, Batches
-from unmask.train.checkpoint import load_checkpoint, save_checkpoint
-from unmask.train.optimizers import Optimizers, clip_gradient
+from unmask.train.checkpoint import load_checkpoint, restoring, save_checkpoint
+from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
 from unmask.train.runs import RunLog, open_run
 from unmask.train.schedule import trapezoid
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """What a fit depends on. Same values, same seed, same machine: same weights to the last bit."""
+    """What a fit depends on. Same values, same seed, same machine: same weights to the last bit.
+
+    mix: other tasks to train on as well, each as NAME=SHARE of the examples, for tasks that need no data.
+    """
 
     task: str = "wordprob"
     data: str | None = None
+    mix: tuple[str, ...] = ()
     updates: int = 16_000
     rows: int = 64
     rate: float = 2e-3
@@ -75,6 +80,21 @@ def make_codec(task: Task, vocabulary: int) -> Codec:
     return Codec.train((text for example in some for text in (example.prompt + " ->", example.response)), vocabulary)
 
 
+def training_examples(task: Task, mix: Sequence[str]) -> Sequence[Example]:
+    """The training split, with the shares of other tasks that `mix` asks for (`arithmetic=0.4`)."""
+    parts = []
+    for item in mix:
+        name, _, share = item.partition("=")
+        try:
+            parts.append(Part(make_task(name).examples("train"), float(share)))
+        except ValueError as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"cannot read `{item}`: write a mixture as NAME=SHARE, e.g. arithmetic=0.4") from error
+    rest = 1.0 - sum(part.share for part in parts)
+    return mixed([Part(task.examples("train"), rest), *parts]) if parts else task.examples("train")
+
+
 def response_tokens(codec: Codec, task: Task) -> int:
     """Enough for the longest of the first training responses with its end token, rounded up to a multiple of 8."""
     train = task.examples("train")
@@ -98,7 +118,8 @@ def start(config: FitConfig, task: Task) -> TextDenoiser:
         heads=config.heads,
         hidden=config.hidden,
     )
-    network = Transformer(shape).initialise(torch.Generator().manual_seed(config.seed))
+    with torch.random.fork_rng(devices=[]):  # building a module draws weights that `initialise` writes over
+        network = Transformer(shape).initialise(torch.Generator().manual_seed(config.seed))
     return TextDenoiser(network, codec, config.response_length or response_tokens(codec, task), {})
 
 
@@ -140,20 +161,21 @@ def fit(
     denoiser = start(config, task)
     network = denoiser.network.to(config.device)
     batches = Batches(
-        task.examples("train"), denoiser.codec, config.rows, denoiser.response_length,
+        training_examples(task, config.mix), denoiser.codec, config.rows, denoiser.response_length,
         network.config.context, config.seed, pad_to=16 if config.compile else 8,
     )  # fmt: skip
     batches.batch(0)  # what is wrong with the data shows here, before the folder is claimed
-    open_run(out, "fit", identity, overwrite)
     optimizers = Optimizers(network, config.rate, config.muon_rate, config.weight_decay)
+    open_run(out, "fit", identity, overwrite)
     done, checkpoint = 0, out / "checkpoint.safetensors"
     validation: dict[str, float] = {}
     if checkpoint.exists():
         tensors, meta = load_checkpoint(checkpoint)
         weights = {name[8:]: value for name, value in tensors.items() if name.startswith("network.")}
-        network.load_state_dict(weights)
-        optimizers.restore(tensors)
-        done, validation = int(meta["update"]), dict(meta.get("validation", {}))
+        with restoring(checkpoint):
+            network.load_state_dict(weights)
+            optimizers.restore(tensors)
+            done, validation = int(meta["update"]), dict(meta.get("validation", {}))
     trunk = network.trunk
     fast_trunk = torch.compile(trunk, dynamic=False) if config.compile else trunk
     draws = Draws(config.seed)
@@ -173,10 +195,7 @@ def fit(
             loss.backward()  # type: ignore[no-untyped-call]
             norm = clip_gradient(network.parameters(), config.clip)
             if not (torch.isfinite(loss) and torch.isfinite(norm)):
-                raise UserError(
-                    f"the loss became {loss.item()} at update {update}; the checkpoint before it is kept in "
-                    f"{checkpoint}; try a lower --rate than {config.rate}"
-                )
+                raise not_finite(update + 1, loss, norm, checkpoint, config.rate)
             optimizers.step(trapezoid(update, config.updates, config.warmup, config.decay))
             if update % 20 == 0:
                 log.write({"update": update + 1, "loss": loss.item(), "norm": norm.item()})

@@ -1,10 +1,12 @@
 """Muon for the matrices inside the blocks, AdamW for everything else; or AdamW alone."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from unmask.core.errors import UserError
 from unmask.train.checkpoint import optimizer_tensors, restore_optimizer
 
 
@@ -30,6 +32,8 @@ class Optimizers:
             (torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, betas=(0.9, 0.98)), rate)
         ]
         if matrices:
+            if not hasattr(torch.optim, "Muon"):
+                raise UserError(f"Muon comes with torch 2.9 and this is {torch.__version__}; pass --muon-rate 0")
             self.parts.append((torch.optim.Muon(matrices, lr=muon_rate, weight_decay=weight_decay), muon_rate))
 
     def step(self, factor: float) -> None:
@@ -56,3 +60,12 @@ class Optimizers:
 def clip_gradient(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
     """Scale the gradient down to norm `largest`; returns the norm it had (NaN if it had one)."""
     return torch.nn.utils.clip_grad_norm_(parameters, largest)
+
+
+def not_finite(update: int, loss: Tensor, norm: Tensor, checkpoint: Path, rate: float) -> UserError:
+    """What to say when training blew up at `update` (counted from 1, as in the log); nothing has been changed by it."""
+    kept = f"the checkpoint before it is kept in {checkpoint}" if checkpoint.exists() else "there is no checkpoint yet"
+    return UserError(
+        f"at update {update} the loss became {loss.item():g} and its gradient's norm {norm.item():g}; {kept}; "
+        f"try a lower --rate than {rate:g}"
+    )

@@ -38,6 +38,11 @@ def learn_wordprob() -> LearnConfig:
     return LearnConfig(task="wordprob")
 
 
+def learn_demo() -> LearnConfig:
+    """An order for the bundled denoiser in at most eight minutes on two CPU cores."""
+    return LearnConfig(task="wordprob", budgets=(2, 4, 8))
+
+
 def learn_mwp() -> LearnConfig:
     """Orders for word problems written by people."""
     return LearnConfig(task="mwp")
@@ -66,6 +71,7 @@ FIT_PRESETS: dict[str, Callable[[], FitConfig]] = {
 
 LEARN_PRESETS: dict[str, Callable[[], LearnConfig]] = {
     "wordprob": learn_wordprob,
+    "demo": learn_demo,
     "mwp": learn_mwp,
     "gsm8k": learn_gsm8k,
     "tiny": learn_tiny,

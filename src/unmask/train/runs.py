@@ -22,8 +22,10 @@ def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) ->
     identity: what must agree for a resumed run to be the same run; differences are named in the error.
     """
     marker = out / "run.json"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; choose a folder for the run")
     if out.is_dir():
-        sweep(out)
+        sweep(out, "*" if marker.is_file() else marker.name)
     if overwrite and out.exists():
         if any(out.iterdir()) and not marker.is_file():
             raise UserError(f"{out} holds files but no run of unmask, so --overwrite spares it; choose another folder")
@@ -42,13 +44,22 @@ def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) ->
     write_json(marker, {"kind": kind, **identity})
 
 
-def sweep(out: Path) -> None:
-    """Remove the half-written files a killed run left behind."""
-    for left in out.glob(".*.tmp"):
+def sweep(out: Path, name: str) -> None:
+    """Remove what a killed run left half-written under the temporary names of `name` (a pattern)."""
+    for left in (*out.glob(f".{name}.[0-9]*.tmp"), *out.glob(f".{name}.[0-9]*.old")):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+def logged_at(line: str) -> float:
+    """The update a line of the log belongs to; infinity for one that was cut short."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return float("inf")
+    return float(entry.get("update", 0)) if isinstance(entry, dict) else float("inf")
 
 
 class RunLog:
@@ -61,8 +72,8 @@ class RunLog:
         self.path, self.total, self.title = path, total, title
         self.began, self.start, self._last_plain = time.monotonic(), start, 0.0
         if path.exists():
-            lines = [line for line in path.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
-            write_text(path, "".join(line + "\n" for line in lines if json.loads(line).get("update", 0) <= start))
+            lines = path.read_text(encoding="utf-8").splitlines()
+            write_text(path, "".join(line + "\n" for line in lines if logged_at(line) <= start))
         self.console = Console(stderr=True)
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),

@@ -1,0 +1,53 @@
+"""`unmask sample`."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+
+def test_one_line_per_prompt_on_stdout_and_a_summary_on_stderr(run, denoiser: Path) -> None:
+    code, out, err = run("sample", "--denoiser", denoiser, "--budget", 3, "What is 1 plus 2?", "What is 3 plus 3?")
+    assert code == 0
+    assert len(out.splitlines()) == 2
+    assert "2 responses in 3.00 [3, 3] steps each" in err
+
+
+def test_json_says_what_was_written_where_and_when(run, denoiser: Path, order: Path) -> None:
+    command = ["sample", "--denoiser", denoiser, "--order", order, "--budget", 4, "--json", "--log-probs"]
+    found = json.loads(run(*command, "What is 1 plus 2?").out)
+    assert found["prompt"] == "What is 1 plus 2?"
+    assert found["steps"] == max(found["revealed_at"]) <= 4
+    assert len(found["tokens"]) == len(found["revealed_at"]) == len(found["probability"]) == found["written"]
+    assert found["log_prob"] < 0
+
+
+def test_a_dash_reads_prompts_from_stdin(run, denoiser: Path, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("What is 1 plus 2?\n\nWhat is 2 plus 2?\n"))
+    found = run("sample", "--denoiser", denoiser, "--budget", 1, "--json", "What is 5 plus 5?", "-")
+    prompts = [json.loads(line)["prompt"] for line in found.out.splitlines()]
+    assert prompts == ["What is 5 plus 5?", "What is 1 plus 2?", "What is 2 plus 2?"]
+
+
+def test_infilling_keeps_the_text_around_the_mask(run, denoiser: Path) -> None:
+    out = run("sample", "--denoiser", denoiser, "--infill", "--budget", 2, "What is 1 <|mask:2|> 2? -> 3").out
+    assert out.startswith("What is 1 ")
+    assert out.endswith(" 2? -> 3\n")
+
+
+def test_same_seed_same_text_and_another_seed_another(run, denoiser: Path) -> None:
+    command = ["sample", "--denoiser", denoiser, "--budget", 4, "--temperature", 1, "What is 1 plus 2?"]
+    first, again, other = (run(*command, "--seed", seed).out for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_a_budget_above_the_length_is_not_used_up(run, denoiser: Path) -> None:
+    command = ["sample", "--denoiser", denoiser, "--budget", 10_000, "--json", "What is 1 plus 2?"]
+    found = json.loads(run(*command).out)
+    assert found["steps"] == found["written"]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_denoiser_runs_in_the_dtype_asked_for(run, denoiser: Path, dtype: str) -> None:
+    assert run("sample", "--denoiser", denoiser, "--budget", 2, "--dtype", dtype, "What is 1 plus 2?").code == 0

@@ -1,0 +1,156 @@
+import json
+import math
+
+import pytest
+
+from unmask.core.errors import UserError
+from unmask.evaluate.bench import bench, parse_pinned
+from unmask.evaluate.records import read_records
+
+COUNT = 10
+
+
+@pytest.fixture
+def small(denoiser, task, tmp_path):
+    """`small(samplers=[...], ...)`: a bench over ten problems in batches of four."""
+
+    def run(**options):
+        return bench(denoiser, task, "test", **{"count": COUNT, "out": tmp_path, "batch": 4, **options})
+
+    return run
+
+
+def lines(path, without=("seconds",)):
+    """The records as they stand in the file, but for the clock."""
+    entries = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in entry.items() if key not in without} for entry in entries]
+
+
+def test_without_orders_every_sampler_runs_at_the_budgets(small, tmp_path):
+    rows = small(samplers=["top-prob", "iid"], budgets=[2, 3], seeds=[0, 1], one_per_step=["left-to-right"])
+    cells = [(row.sampler, row.budget, row.seed) for row in rows]
+    expected = [(name, budget, seed) for name in ("top-prob", "iid") for budget in (2, 3) for seed in (0, 1)]
+    assert cells == [*expected, ("left-to-right", 12, 0), ("left-to-right", 12, 1)]
+    assert all(row.n == COUNT and row.versus is None for row in rows)
+    assert rows[-1].steps_min == rows[-1].steps_max == 12
+    assert len(read_records(tmp_path / "records.jsonl").records) == len(rows) * COUNT
+
+
+def test_baselines_run_at_the_orders_mean_and_maximum_steps(small, thrifty):
+    order = thrifty()
+    samplers = ["margin", "threshold:level=0.5@7"]
+    rows = small(samplers=samplers, orders={"ours": order}, budgets=[2, 12], count=9)
+    ours = [row for row in rows if row.sampler == "ours"]
+    assert [row.budget for row in ours] == [2, 12]
+    assert all(row.learned for row in ours)
+    expected = {steps for row in ours for steps in (math.ceil(row.steps_mean), row.steps_max)}
+    assert len(expected) >= 3, "or the test shows nothing"
+    assert any(row.steps_mean % 1 for row in ours), "or the ceiling shows nothing"
+    assert [row.budget for row in rows if row.sampler == "margin"] == sorted(expected)
+    assert [row.budget for row in rows if row.sampler.startswith("threshold")] == [7]
+    for row in rows:
+        if row.sampler == "margin":
+            assert row.versus.sampler == "ours"
+
+
+def test_an_order_can_run_one_per_step_too(small, thrifty):
+    rows = small(orders={"ours": thrifty()}, budgets=[4], one_per_step=["ours", "top-prob"])
+    single = {row.sampler: row for row in rows if row.budget == 12}
+    assert set(single) == {"ours:one-per-step", "top-prob"}
+    assert all(row.steps_min == row.steps_max == 12 for row in single.values())
+
+
+def test_a_second_start_does_nothing(small, denoiser, thrifty, tmp_path):
+    options = {"samplers": ["random", "iid"], "orders": {"ours": thrifty()}, "budgets": [2, 6]}
+    rows = small(**options)
+    assert denoiser.calls > 0
+    before, calls = (tmp_path / "records.jsonl").read_bytes(), denoiser.calls
+    assert small(**options) == rows
+    assert denoiser.calls == calls
+    assert (tmp_path / "records.jsonl").read_bytes() == before
+
+
+def test_more_budgets_samplers_seeds_and_examples_only_add(small, denoiser, tmp_path):
+    small(samplers=["random"], budgets=[2])
+    before, calls = (tmp_path / "records.jsonl").read_text(), denoiser.calls
+    rows = small(samplers=["random", "margin"], budgets=[2, 3], seeds=[0, 1], count=COUNT + 2)
+    assert (tmp_path / "records.jsonl").read_text().startswith(before)
+    assert denoiser.calls > calls
+    assert len(rows) == 8
+    assert all(row.n == COUNT + 2 for row in rows)
+    smaller = small(samplers=["random"], budgets=[2])
+    assert [row.n for row in smaller] == [COUNT]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.77, 0.999])
+def test_a_run_killed_in_the_middle_of_a_line_ends_as_if_it_had_not_been(small, thrifty, tmp_path, share):
+    options = {"samplers": ["random"], "orders": {"ours": thrifty()}, "budgets": [3], "seeds": [0, 1]}
+    rows = small(**options)
+    whole, path = lines(tmp_path), tmp_path / "records.jsonl"
+    data = path.read_bytes()
+    cut = int(share * len(data))
+    path.write_bytes(data[: cut + (data[cut - 1 : cut] == b"\n")])  # never just behind a newline
+    again = small(**options)
+    assert lines(tmp_path) == whole
+    assert [row._replace(seconds=0) for row in again] == [row._replace(seconds=0) for row in rows]
+
+
+def test_the_answers_do_not_depend_on_the_batch(small, denoiser, task, tmp_path):
+    def found(batch):
+        small(samplers=["iid"], budgets=[3], batch=batch, overwrite=True)
+        return sorted(lines(tmp_path)[1:], key=lambda line: line["id"])
+
+    assert found(1) == found(4) == found(64)
+
+
+def test_an_order_under_the_same_label_must_be_the_same(small, thrifty):
+    small(orders={"ours": thrifty()}, budgets=[3])
+    with pytest.raises(UserError, match="holds `ours` at 3 steps of another learned order"):
+        small(orders={"ours": thrifty(0.9)}, budgets=[3])
+    (row,) = small(orders={"ours": thrifty(0.9)}, budgets=[3], overwrite=True)
+    assert row.steps_mean == 3
+
+
+def test_records_of_another_split_are_refused(small, denoiser, task, tmp_path):
+    small(samplers=["random"], budgets=[2])
+    with pytest.raises(UserError, match="split 'test' there, 'validation' here"):
+        bench(denoiser, task, "validation", samplers=["random"], budgets=[2], count=3, out=tmp_path)
+
+
+def test_progress_is_told_after_each_batch(small):
+    told = []
+    (row,) = small(samplers=["random"], budgets=[2], progress=told.append)
+    assert [(step.done, step.total) for step in told] == [(4, 10), (8, 10), (10, 10)]
+    assert told[-1].right == round(row.accuracy * COUNT)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"samplers": ["margn"], "budgets": [2]}, "Did you mean `margin`"),
+        ({"samplers": ["margin@x"], "budgets": [2]}, "cannot read the budget of `margin@x`"),
+        ({"samplers": ["margin@0"]}, "cannot read the budget"),
+        ({"samplers": ["margin"], "budgets": [0]}, "budget must be a whole number"),
+        ({"samplers": ["margin"], "budgets": []}, "there is no budget"),
+        ({"samplers": []}, "there is nothing to measure"),
+        ({"samplers": ["margin"], "budgets": [2], "seeds": []}, "there is no seed"),
+        ({"samplers": ["margin"], "budgets": [2], "one_per_step": ["ours"]}, "unknown sampler `ours`"),
+        ({"samplers": ["margin"], "budgets": [2], "count": 0}, "count must be at least 1"),
+        ({"samplers": ["margin"], "budgets": [2], "batch": 0}, "batch must be a whole number"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(small, denoiser, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        small(**options)
+    assert denoiser.calls == 0
+    assert not (tmp_path / "records.jsonl").exists()
+
+
+def test_a_label_may_not_be_a_samplers_name(small, thrifty):
+    with pytest.raises(UserError, match="`margin` is a sampler"):
+        small(samplers=["margin"], orders={"margin": thrifty()}, budgets=[2])
+
+
+def test_a_budget_is_split_off():
+    assert parse_pinned("threshold:level=0.7,eot=defer@56") == ("threshold:level=0.7,eot=defer", 56)
+    assert parse_pinned(" margin ") == ("margin", None)

@@ -1,0 +1,102 @@
+import json
+import math
+
+import pytest
+
+from unmask.evaluate.bench import bench
+from unmask.evaluate.metrics import mcnemar
+from unmask.evaluate.records import Record, read_records
+from unmask.evaluate.table import matching, print_table, table, table_row, to_json
+
+
+def records(name, budget, right, steps, order=None, seed=0):
+    return [
+        Record(name, budget, seed, f"e/{i}", "p", "t", "1", bool(r), s, s, 12, 6, 0.5, order)
+        for i, (r, s) in enumerate(zip(right, steps, strict=True))
+    ]
+
+
+def test_a_row_by_hand():
+    """Three of four right in 2, 3, 3, 4 steps: Wilson for 3/4 is 0.3006 to 0.9544."""
+    row = table_row(records("margin", 4, [1, 1, 0, 1], [2, 3, 3, 4]))
+    assert (row.steps_mean, row.steps_min, row.steps_max, row.nfe) == (3, 2, 4, 3)
+    assert row.tpf == 24 / 12
+    assert (row.accuracy, row.n, row.seconds, row.seed, row.learned) == (0.75, 4, 2.0, 0, False)
+    assert (round(row.low, 4), round(row.high, 4)) == (0.3006, 0.9544)
+
+
+def test_a_heuristic_is_compared_with_the_best_order_at_its_steps():
+    """Seven problems only the order gets, one only margin: p = 2 (1 + 8) / 256, 6 points of 8 examples."""
+    ours = records("ours", 8, [1] * 7 + [0], [3] * 7 + [4], "digest")
+    worse = records("worse", 8, [0] * 8, [4] * 8, "digest")
+    margin = records("margin", 4, [0] * 7 + [1], [4] * 8)
+    far = records("margin", 9, [0] * 8, [9] * 8)
+    rows = table([ours, worse, margin, far])
+    assert rows[2].versus == ("ours", 8, 75.0, 2 * 9 / 256)
+    assert [row.versus for row in rows if row.sampler != "margin"] == [None, None]
+    assert rows[3].versus is None
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps", "seed", "expected"),
+    [(4, 4, 0, True), (8, 8, 0, True), (56, 3.9, 0, True), (56, 3.0, 0, False), (5, 5, 0, False), (4, 4, 1, False)],
+)
+def test_steps_match_at_the_ceiling_the_maximum_or_a_close_mean(budget, steps, seed, expected):
+    row = table_row(records("margin", budget, [1], [1], seed=seed))._replace(steps_mean=steps)
+    order = table_row(records("ours", 8, [1], [1], "digest"))._replace(steps_mean=3.6, steps_max=8)
+    assert matching(row, order) is expected
+
+
+def test_the_table_of_a_bench_is_what_its_records_say(denoiser, task, thrifty, tmp_path):
+    rows = bench(
+        denoiser, task, "test", samplers=["iid", "margin"], orders={"ours": thrifty()}, budgets=[5],
+        seeds=[0, 3], count=12, out=tmp_path,
+    )  # fmt: skip
+    entries = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()[1:]]
+    written = json.loads((tmp_path / "table.json").read_text())
+    assert written == json.loads(json.dumps(to_json(rows)))
+    right = {}
+    for row in written:
+        cell = [e for e in entries if all(e[key] == row[key] for key in ("sampler", "budget", "seed"))]
+        steps, nfe = [e["steps"] for e in cell], [e["nfe"] for e in cell]
+        assert row["n"] == len(cell) == 12
+        assert row["accuracy"] == sum(e["correct"] for e in cell) / 12
+        assert row["low"] < row["accuracy"] < row["high"]
+        assert (row["steps_mean"], row["steps_min"], row["steps_max"]) == (sum(steps) / 12, min(steps), max(steps))
+        assert row["nfe"] == sum(nfe) / 12
+        assert row["tpf"] == sum(e["content"] for e in cell) / sum(nfe)
+        assert math.isclose(row["seconds"], sum(e["seconds"] for e in cell))
+        right[row["sampler"], row["budget"], row["seed"]] = {e["id"]: e["correct"] for e in cell}
+    compared = [row for row in written if row["versus"]]
+    assert compared
+    for row in compared:
+        mine = right[row["sampler"], row["budget"], row["seed"]]
+        theirs = right[row["versus"]["sampler"], row["versus"]["budget"], row["seed"]]
+        expected = mcnemar([theirs[i] for i in mine], list(mine.values()))
+        assert row["versus"]["p"] == expected.p
+        gain = 100 * (sum(theirs.values()) - sum(mine.values())) / 12
+        assert row["versus"]["points"] == pytest.approx(gain)
+    for entry in entries:
+        example = next(e for e in task.examples("test")[:12] if e.id == entry["id"])
+        assert entry["correct"] == task.correct(entry["text"], example)
+        assert entry["answer"] == task.extract(entry["text"])
+        assert entry["nfe"] <= entry["steps"] <= entry["budget"]
+        assert entry["content"] <= entry["written"] == 12
+
+
+def test_the_table_is_shown_where_it_is_asked_for(capsys):
+    rows = table([records("ours", 8, [1] * 8, [4] * 8, "d"), records("margin:block=8", 4, [0] * 8, [4] * 8)])
+    print_table(rows, "ten problems")
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "4.00 [4, 4]" in shown.err
+    assert "100.0 [67.6, 100.0]" in shown.err
+    assert "margin:block=8" in shown.err
+    assert "+100.0" in shown.err
+    print_table(rows, to="stdout")
+    assert "ours" in capsys.readouterr().out
+
+
+def test_records_can_be_tabled_from_the_file_alone(denoiser, task, tmp_path):
+    rows = bench(denoiser, task, "test", samplers=["margin"], budgets=[3], count=6, out=tmp_path)
+    assert table([read_records(tmp_path / "records.jsonl").records]) == rows
