@@ -112,7 +112,7 @@ def make_update(case: Case, shape: Shape) -> Callable[[int], object]:
             stage = bound_loss(clean, posterior, policy, scorer, Draws(number), config, 0.5)
         else:
             stage = policy_loss(clean, policy, scorer, Draws(number), config, 0.5)
-        stage.loss.backward()
+        stage.loss.backward()  # type: ignore[no-untyped-call]
         norm = clip_gradient(learners.parameters(), config.clip)
         optimizer.step(0.1)
         return stage.report, norm.item()
@@ -129,7 +129,7 @@ def fit_update(network: Transformer, clean: Canvas, config: FitConfig, shape: Sh
     def update(number: int) -> object:
         with autocast(config), attention_kernel(config):
             loss = update_loss(network, Batch(clean, []), Draws(number))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = clip_gradient(network.parameters(), config.clip)
         optimizer.step(0.1)
         return loss.item(), norm.item()
@@ -177,9 +177,7 @@ def measure(cases: list[Case], shape: Shape, *, seconds: float, rounds: int, war
     return [entry | {"ratio_to_cpu": ratio(entry, found)} for entry in found]
 
 
-def record(
-    case: Case, shape: Shape, taken: list[float], failed: str | None, peak: float | None
-) -> dict[str, Any]:
+def record(case: Case, shape: Shape, taken: list[float], failed: str | None, peak: float | None) -> dict[str, Any]:
     """What is kept of one case."""
     each = shape.prompt + shape.response if case.kind == "fit" else shape.samples
     unit = "tokens_per_second" if case.kind == "fit" else "paths_per_second"

@@ -196,10 +196,10 @@ main() {
             ;;
     esac
     if [[ -z $DRY ]]; then
-        has torch safetensors tokenizers || { say "error: $PYTHON cannot import torch, safetensors and tokenizers"; return 2; }
-        [[ $name == check ]] || has rich || { say "error: $PYTHON has no rich; see the wheels in docs/gpu.md"; return 2; }
+        has torch safetensors tokenizers rich ||
+            { say "error: $PYTHON cannot import all of torch, safetensors, tokenizers and rich; see docs/gpu.md"; return 2; }
         [[ $name =~ ^(check|throughput)$ ]] || has tyro ||
-            { say "error: $PYTHON has no tyro; see the wheels in docs/gpu.md"; return 2; }
+            { say "error: $PYTHON cannot import tyro; see docs/gpu.md"; return 2; }
     fi
     case $name in
         fit-large) fit_large "$task" ;;

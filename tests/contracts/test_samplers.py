@@ -11,6 +11,7 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws, mix, positions_from_first_valid, to_unit
 from unmask.denoisers.base import Denoised
+from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.reveals.bernoulli import Bernoulli
 from unmask.samplers import (
     SAMPLERS,
@@ -62,6 +63,15 @@ def timid_policy(canvas: Canvas, denoised: Denoised) -> Bernoulli:
 timid_policy.may_be_empty = True  # type: ignore[attr-defined]
 
 
+def network_policy() -> PolicyNetwork:
+    """A policy as it is learned, with a head that says something; float64, so that no rounding decides."""
+    generator = torch.Generator().manual_seed(0)
+    policy = PolicyNetwork(PolicyConfig(0, width=8, layers=1, hidden=8)).initialise(generator)
+    with torch.no_grad():
+        policy.head.weight.normal_(0.0, 1.0, generator=generator)
+    return policy.double()
+
+
 @dataclass(frozen=True)
 class LikesToken:
     """Prefers positions where the drawn token is small, and keeps count: reads tokens, has a state."""
@@ -97,6 +107,7 @@ OTHERS: dict[str, Unmasker] = {
     "learned, sampled": Learned(coin_policy),
     "learned, maybe empty": Learned(timid_policy),
     "learned, threshold": Learned(coin_policy, DecodeRule("threshold", level=0.6)),
+    "learned, a network": Learned(network_policy(), DecodeRule("sample", sharpness=2.0)),
     "reads tokens": LikesToken(),
     "has a state and may be empty": Hesitant(),
 }
@@ -160,9 +171,7 @@ def decode_slowly(canvas: Canvas, unmasker: Unmasker, seed: int, temperature: fl
             if denoised is None:
                 denoised, nfe[b] = denoiser(row), nfe[b] + 1
             uniform = Draws(seed).uniform(row, "token")[row.masked]
-            drawn = torch.zeros_like(row.tokens).masked_scatter(
-                row.masked, denoised.draw(uniform, temperature)
-            )
+            drawn = torch.zeros_like(row.tokens).masked_scatter(row.masked, denoised.draw(uniform, temperature))
             written = drawn if unmasker.reads_tokens else None
             selection, state = unmasker.select(row, denoised, written, state, Draws(seed).at(row))
             chosen = row.masked if int(row.budget - row.step) == 1 else selection.positions
@@ -242,9 +251,7 @@ def test_decode_equals_the_slow_reference_row_by_row(unmasker, canvas, seed, tem
 
 @every_sampler
 @some_examples(5)
-@given(
-    canvas=canvases(), pads=st.sampled_from([(0, 3), (3, 0), (1, 2)]), temperature=st.sampled_from([0.0, 1.0])
-)
+@given(canvas=canvases(), pads=st.sampled_from([(0, 3), (3, 0), (1, 2)]), temperature=st.sampled_from([0.0, 1.0]))
 def test_a_row_does_not_depend_on_padding_order_or_neighbours(unmasker, canvas, pads, temperature):
     alone = decode_canvas(HashDenoiser(), canvas, unmasker, temperature=temperature, log_probs=True)
     order = torch.arange(len(canvas.row)).flip(0)

@@ -144,10 +144,10 @@ class Transformer(nn.Module):
             self.head.weight = self.embed.weight
 
     def initialise(self, generator: torch.Generator) -> "Transformer":
-        """Normal weights of deviation 0.02, the residual outputs scaled by 1/sqrt(2 layers) (GPT-2's rule)."""
+        """Normal weights of deviation 1/sqrt(fan in), residual outputs 1/sqrt(2 layers) of that, embeddings 0.02."""
         for name, parameter in self.named_parameters():
             if parameter.dim() > 1:
-                deviation = 0.02
+                deviation = 0.02 if name.startswith(("embed", "head")) else parameter.shape[1] ** -0.5
                 if name.endswith(("attention.out.weight", "feed_forward.down.weight")):
                     deviation /= (2 * self.config.layers) ** 0.5
                 with torch.no_grad():

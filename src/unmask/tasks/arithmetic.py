@@ -1,11 +1,11 @@
 """Sums by themselves: a drill for denoisers, and the plainest task with an order worth learning.
 
 One example:
-    prompt    "56-36, 7*8, 45/9"
-    response  "<<56-36=20>> <<7*8=56>> <<45/9=5>> #### 5"
+    prompt    "46-36, 7*6, 45/9"
+    response  "<<46-36=10>> <<7*6=42>> <<45/9=5>> #### 5"
     answer    "5"
 Three or four equations that do not depend on each other; the answer is the last result. Numbers are as in
-`wordprob`: whole, 1 to 99, factors and divisors 2 to 9. Endless and seeded; the splits differ in their seeds only.
+`wordprob`: whole, 1 to 50, factors and divisors 2 to 9. Endless and seeded; the splits differ in their seeds only.
 Mixed into a fit (`unmask fit --mix arithmetic=0.4`) it teaches the arithmetic that word problems show too rarely.
 """
 
@@ -18,11 +18,11 @@ from unmask.core.errors import UserError
 from unmask.tasks.base import ENDLESS, Example, check_split, extract_final
 from unmask.tasks.sequence import Lazy
 
-LARGEST = 99
+LARGEST = 50
 
 
 def equation(draw: random.Random) -> tuple[str, int]:
-    """An expression and its result, both sides within 1..99."""
+    """An expression and its result, both sides within 1..LARGEST."""
     kind = draw.choice("++--*/3")
     if kind == "+":
         total = draw.randint(2, LARGEST)

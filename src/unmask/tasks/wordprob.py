@@ -5,7 +5,7 @@
     response  "<<72/9=8>> <<8*4=32>> #### 32"
     answer    "32"
 
-Two to five operations, in a chain or with branches that meet; all numbers and results are whole and in 1..99.
+Two to five operations, in a chain or with branches that meet; all numbers and results are whole and in 1..50.
 About a third of the problems carry a sentence with a number that does not matter.
 
 Example i of a split is a pure function of (split, i). A hash of (template, its numbers in ascending order)
@@ -41,7 +41,7 @@ from unmask.tasks.wordprob_templates import (
 )
 
 VERSION = "v1"
-LARGEST = 99
+LARGEST = 50  # of any number that matters: small enough to be learned on two CPU cores
 DISTRACTED = 0.35  # share of problems with a sentence that does not matter
 BUCKETS = {
     "train": range(90),
@@ -93,7 +93,7 @@ def parse(template: Template) -> Story:
     ranges = {}
     for item in template.ranges.split(", "):
         name, low, high = re.fullmatch(r"(\w) (\d+)-(\d+)", item).groups()  # type: ignore[union-attr]
-        ranges[name] = (int(low), int(high))
+        ranges[name] = _within(int(low), int(high))
     literals = {x: int(x) for step in steps for x in step.operands if x.isdigit()}
     pool = PLAIN_DISTRACTORS + (PERSONAL_DISTRACTORS if "{name}" in text else ())
     return Story(
@@ -106,8 +106,13 @@ def parse(template: Template) -> Story:
     )
 
 
+def _within(low: int, high: int) -> tuple[int, int]:
+    """A range of a template, kept to 1..LARGEST; one that starts high is moved down."""
+    return (min(low, LARGEST // 3), min(high, LARGEST))
+
+
 def solve(steps: Sequence[Step], numbers: dict[str, int]) -> list[str] | None:
-    """The steps as `<<a+b=c>>`, or None if a result is not a whole number in 1..99."""
+    """The steps as `<<a+b=c>>`, or None if a result is not a whole number in 1..50."""
     scope = dict(numbers)
     written = []
     for position, (operands, operators) in enumerate(steps, start=1):

@@ -32,7 +32,8 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]
     """Write both in one go. Raises UserError if the disk refuses."""
     unique = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        write_weights(temporary, unique, {"meta": json.dumps(meta), "version": VERSION})
+        # one entry: the library writes several in an order of its own, and equal runs would differ in their bytes
+        write_weights(temporary, unique, {"meta": json.dumps(meta | {"version": VERSION})})
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -43,12 +44,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"checkpoint {path} is damaged ({error}); delete it to start again, or restore it") from error
-    if metadata.get("version") != VERSION or "meta" not in metadata:
+    try:
+        meta = dict(json.loads(metadata["meta"]))
+    except (KeyError, TypeError, ValueError):
+        meta = {"version": "none"}
+    version = meta.pop("version", metadata.get("version"))
+    if version != VERSION:
         raise UserError(
-            f"{path} is not a checkpoint of this version of unmask (found {metadata.get('version')}); "
-            "delete it to start again"
+            f"{path} is not a checkpoint of this version of unmask (found {version}); delete it to start again"
         )
-    return Checkpoint(tensors, json.loads(metadata["meta"]))
+    return Checkpoint(tensors, meta)
 
 
 @contextmanager

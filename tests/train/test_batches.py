@@ -1,0 +1,140 @@
+from collections import Counter
+
+import pytest
+import torch
+
+from unmask.core.canvas import Canvas
+from unmask.core.errors import UserError
+from unmask.tasks import make_task
+from unmask.tasks.base import Example
+from unmask.train.batches import Batches, pad_left
+
+LENGTH = 56
+
+
+def make(examples, codec, rows=5, pool=4, seed=0, context=400, length=LENGTH, pad_to=8):
+    return Batches(examples, codec, rows, length, context, seed, pool=pool, pad_to=pad_to)
+
+
+def same(one, two):
+    return one.examples == two.examples and all(
+        torch.equal(getattr(one.canvas, name), getattr(two.canvas, name)) for name in Canvas.__dataclass_fields__
+    )
+
+
+def ids(batches, updates):
+    return [example.id for update in updates for example in batches.batch(update).examples]
+
+
+# ---- which examples
+
+
+def test_a_batch_is_a_function_of_seed_and_update_alone(examples, codec):
+    forwards, backwards = make(examples, codec), make(examples, codec)
+    there = [forwards.batch(update) for update in range(20)]
+    back = [backwards.batch(update) for update in reversed(range(20))][::-1]
+    assert all(same(one, two) for one, two in zip(there, back, strict=True))
+    assert same(make(examples, codec).batch(13), there[13])
+    assert not same(make(examples, codec, seed=1).batch(13), there[13])
+
+
+def test_every_epoch_holds_each_example_exactly_once_in_an_order_of_its_own(examples, codec):
+    batches = make(examples, codec)  # 40 examples: two pools of 4 batches of 5
+    epochs = [ids(batches, range(8 * epoch, 8 * epoch + 8)) for epoch in range(3)]
+    for epoch in epochs:
+        assert sorted(epoch) == sorted(example.id for example in examples)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_where_epochs_end_inside_a_pool_no_example_falls_behind(examples, codec):
+    batches = make(examples[:7], codec, rows=3, pool=2)  # 6 a pool, 7 an epoch
+    counts = Counter(ids(batches, range(14)))  # 42 examples: six epochs
+    assert set(counts.values()) == {6}
+
+
+def test_every_taking_of_an_example_has_draws_of_its_own(examples, codec):
+    batches = make(examples[:7], codec)
+    rows = [row for update in range(30) for row in batches.batch(update).canvas.row.tolist()]
+    assert len(set(rows)) == len(rows)
+
+
+def test_an_endless_split_is_never_repeated_and_never_shared_between_seeds(codec):
+    train = make_task("wordprob").examples("train")
+    one, two = (ids(make(train, codec, seed=seed), range(8)) for seed in (0, 1))
+    assert len(set(one)) == len(one)
+    assert not set(one) & set(two)
+
+
+def test_what_does_not_fit_is_left_out_and_others_take_its_place(examples, codec):
+    longest = sorted(examples, key=lambda example: len(codec.encode_prompt(example.prompt)))[-3:]
+    context = len(codec.encode_prompt(longest[0].prompt)) - 1 + LENGTH
+    unfit = {example.id for example in longest}
+    unfit |= {e.id for e in examples if len(codec.encode_prompt(e.prompt)) + LENGTH > context}
+    batches = make(examples, codec, context=context)
+    found = ids(batches, range(8))
+    assert len(found) == 40
+    assert set(found) == {example.id for example in examples} - unfit
+    assert all(len(batches.batch(update).examples) == 5 for update in range(8))
+
+
+def test_a_response_that_is_too_long_is_left_out(examples, codec):
+    longer = Example("longer", "Why?", "<<1+1=2>> " * 12, "2")
+    found = ids(make([*examples[:10], longer], codec), range(8))
+    assert "longer" not in found
+    assert set(found) == {example.id for example in examples[:10]}
+
+
+def test_where_little_fits_it_is_repeated_with_draws_of_its_own(examples, codec):
+    unfit = [Example(f"unfit {i}", "Why?", "1 " * 99, "1") for i in range(9)]
+    batches = make([*unfit, examples[0]], codec, rows=5, pool=4)
+    rows = [row for update in range(8) for row in batches.batch(update).canvas.row.tolist()]
+    assert set(ids(batches, range(8))) == {examples[0].id}
+    assert len(set(rows)) == len(rows) == 40
+
+
+def test_where_nothing_fits_it_says_so_with_the_numbers(examples, codec):
+    with pytest.raises(UserError, match="no training example fits.* response of 56 .*context of 60"):
+        make(examples, codec, context=60).batch(0)
+    with pytest.raises(UserError, match="there are no training examples"):
+        make([], codec)
+
+
+# ---- the canvas
+
+
+def test_a_batch_is_a_clean_canvas_of_its_examples(examples, codec):
+    batches = make(examples, codec)
+    for update in range(8):
+        canvas, chosen = batches.batch(update)
+        assert canvas.tokens.shape[1] % 8 == 0
+        for row, example in enumerate(chosen):
+            valid, masked = canvas.valid[row], canvas.masked[row]
+            assert canvas.tokens[row, masked].tolist() == codec.encode_response(example.response, LENGTH)
+            assert canvas.tokens[row, valid & ~masked].tolist() == codec.encode_prompt(example.prompt)
+            assert (canvas.tokens[row, ~valid] == codec.pad_token).all()
+            assert masked[-LENGTH:].all()
+
+
+def test_prompts_of_similar_length_share_a_batch(examples, codec):
+    batches = make(examples, codec, rows=5, pool=8)
+    spans = []
+    for update in range(8):
+        lengths = (batches.batch(update).canvas.valid.sum(-1) - LENGTH).tolist()
+        spans.append((min(lengths), max(lengths)))
+    ordered = sorted(spans)
+    assert all(before[1] <= after[0] for before, after in zip(ordered, ordered[1:], strict=False))
+    assert spans != ordered  # but the batches come in no such order
+
+
+def test_padding_to_a_multiple_adds_nothing_but_padding_on_the_left():
+    tokens = torch.arange(10).view(2, 5)
+    masked = torch.tensor([[False, True, True, False, True]] * 2)
+    canvas = Canvas.make(tokens, masked, 3, row=torch.tensor([4, 6]))
+    padded = pad_left(canvas, 4, 9)
+    assert padded.tokens.tolist() == [[9, 9, 9, 0, 1, 2, 3, 4], [9, 9, 9, 5, 6, 7, 8, 9]]
+    assert torch.equal(padded.masked[:, 3:], masked)
+    assert padded.valid.tolist() == [[False] * 3 + [True] * 5] * 2
+    assert not padded.masked[:, :3].any()
+    assert padded.row.tolist() == [4, 6]
+    assert pad_left(padded, 4, 9) is padded
+    assert pad_left(canvas, 1, 9) is canvas

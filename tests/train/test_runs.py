@@ -1,0 +1,150 @@
+import json
+
+import pytest
+
+from unmask.core.errors import UserError
+from unmask.train import runs
+from unmask.train.runs import RunLog, open_run
+
+IDENTITY = {"seed": 0, "rate": 0.1, "budgets": (2, 4), "init": None}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- whose folder it is
+
+
+def test_a_new_folder_is_claimed_and_recognised_again(tmp_path):
+    out = tmp_path / "up" / "run"
+    open_run(out, "fit", IDENTITY, overwrite=False)
+    assert names(out) == ["run.json"]
+    (out / "log.jsonl").write_text("kept")
+    open_run(out, "fit", IDENTITY, overwrite=False)
+    assert names(out) == ["log.jsonl", "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("fit", {"rate": 0.2}, r"another run \(rate 0\.1 there, 0\.2 here\).* --overwrite"),
+        ("fit", {"budgets": (2,), "seed": 1}, r"budgets \[2, 4\] there, \[2\] here, seed 0 there, 1 here"),
+        ("fit", {"more": 1}, r"more None there, 1 here"),
+        ("learn", {}, r"kind 'fit' there, 'learn' here"),
+    ],
+)
+def test_the_folder_of_another_run_is_refused_with_the_differences(tmp_path, kind, change, message):
+    open_run(tmp_path / "run", "fit", IDENTITY, overwrite=False)
+    with pytest.raises(UserError, match=message):
+        open_run(tmp_path / "run", kind, IDENTITY | change, overwrite=False)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["rate"] == 0.1
+
+
+def test_overwrite_starts_another_run_in_an_empty_folder(tmp_path):
+    out = tmp_path / "run"
+    open_run(out, "fit", IDENTITY, overwrite=False)
+    (out / "checkpoint.safetensors").write_text("old")
+    (out / "denoiser").mkdir()
+    open_run(out, "learn", {"seed": 5}, overwrite=True)
+    assert names(out) == ["run.json"]
+    assert json.loads((out / "run.json").read_text()) == {"kind": "learn", "seed": 5}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_with_files_of_others_is_refused_and_spared(tmp_path, overwrite):
+    for name in ("thesis.tex", ".swap.123.tmp", ".mine.tmp"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=r"holds .*no run of unmask.*choose another folder"):
+        open_run(tmp_path, "fit", IDENTITY, overwrite)
+    assert names(tmp_path) == [".mine.tmp", ".swap.123.tmp", "thesis.tex"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_in_the_place_of_the_folder_is_refused_and_spared(tmp_path, overwrite):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="file is a file; choose a folder"):
+        open_run(tmp_path / "file", "fit", IDENTITY, overwrite)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_empty_folder_will_do_and_overwrite_needs_none(tmp_path):
+    (tmp_path / "empty").mkdir()
+    open_run(tmp_path / "empty", "fit", IDENTITY, overwrite=False)
+    open_run(tmp_path / "none", "fit", IDENTITY, overwrite=True)
+
+
+def test_what_a_killed_run_left_half_written_is_swept_away(tmp_path):
+    out = tmp_path / "run"
+    open_run(out, "fit", IDENTITY, overwrite=False)
+    (out / ".checkpoint.safetensors.4711.tmp").write_text("half")
+    (out / ".denoiser.4711.tmp").mkdir()
+    (out / ".denoiser.4711.tmp" / "model").write_text("half")
+    (out / ".denoiser.4711.old").mkdir()
+    (out / ".notes.tmp").write_text("not one of ours")
+    open_run(out, "fit", IDENTITY, overwrite=False)
+    assert names(out) == [".notes.tmp", "run.json"]
+
+
+def test_a_run_killed_while_it_claimed_its_folder_can_start_again(tmp_path):
+    (tmp_path / ".run.json.4711.tmp").write_text('{"ki')
+    open_run(tmp_path, "fit", IDENTITY, overwrite=False)
+    assert names(tmp_path) == ["run.json"]
+
+
+def test_a_damaged_marker_is_named_and_overwrite_mends_it(tmp_path):
+    open_run(tmp_path / "run", "fit", IDENTITY, overwrite=False)
+    (tmp_path / "run" / "run.json").write_text('{"kind"')
+    with pytest.raises(UserError, match=r"run\.json is damaged"):
+        open_run(tmp_path / "run", "fit", IDENTITY, overwrite=False)
+    open_run(tmp_path / "run", "fit", IDENTITY, overwrite=True)
+
+
+# ---- the log
+
+
+def logged(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_what_is_written_is_in_the_log_line_by_line(tmp_path):
+    log = RunLog(tmp_path / "log.jsonl", 10, 0, "fit")
+    for update in (1, 2):
+        log.write({"update": update, "loss": update / 3})
+        assert logged(tmp_path / "log.jsonl")[-1] == {"update": update, "loss": update / 3}
+    log.close()
+
+
+@pytest.mark.parametrize("start", [0, 3, 9])
+def test_a_resumed_log_drops_what_came_after_the_checkpoint(tmp_path, start):
+    path = tmp_path / "log.jsonl"
+    first = RunLog(path, 10, 0, "fit")
+    for update in range(1, 6):
+        first.write({"update": update})
+    first.write({"update": 5, "accuracy": 0.5})
+    first.close()
+    RunLog(path, 10, start, "fit").close()
+    assert logged(path) == [
+        e for e in [*({"update": u} for u in range(1, 6)), {"update": 5, "accuracy": 0.5}] if e["update"] <= start
+    ]
+
+
+@pytest.mark.parametrize("cut", ['{"update": 2, "lo', '{"update": 2, "inside": {"a": 1}', "", "\x00\x00\x00"])
+def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path, cut):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"update": 1}\n' + cut)
+    log = RunLog(path, 10, 5, "fit")
+    log.write({"update": 6})
+    log.close()
+    assert logged(path) == [{"update": 1}, {"update": 6}]
+
+
+def test_where_nobody_watches_a_plain_line_comes_now_and_then(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "PLAIN_EVERY", -1.0)
+    log = RunLog(tmp_path / "log.jsonl", 10, 0, "fit")
+    log.show(5, "loss 1.00")
+    log.close()
+    shown = capsys.readouterr()
+    assert shown.err.startswith("fit 5/10  loss 1.00")
+    assert "min left" in shown.err
+    assert shown.out == ""
