@@ -35,6 +35,8 @@ COMMANDS = [
     ("fit --task jsonl --data {sums} --preset tiny --context 8 --out {out}", "no training example fits"),
     ("fit --task jsonl --data {sums} --preset tiny --width 33 --out {out}", "width 33 does not split into 2 heads"),
     ("fit --task jsonl --data {sums} --preset tiny --init wordprb --out {out}", "Did you mean `wordprob`?"),
+    ("fit --task wordprob --preset tiny --mix arithmetic=lots --out {out}", "cannot read `arithmetic=lots`"),
+    ("fit --task wordprob --preset tiny --mix arthmetic=0.5 --out {out}", "Did you mean `arithmetic`?"),
     ("learn --denoiser {denoiser} --task jsonl --data {sums} --budgets 0 --out {out}", "--budgets must be at least 1"),
     ("learn --denoiser {denoiser} --task jsonl --data {sums} --samples 1 --out {out}", "--samples must be at least 2"),
     ("learn --denoiser {denoiser} --task jsonl --data {sums} --denoiser-update thawed --out {out}", "frozen, joint"),
@@ -253,6 +255,23 @@ def test_a_full_disk_is_one_line(run, refused, sums: Path, tmp_path: Path, monke
     assert "No space left on device; free some space" in refused(*command)
 
 
+def test_compiling_without_a_compiler_is_refused_before_anything_is_done(
+    refused, sums: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    text = "fit --task jsonl --data {sums} --preset tiny --compile --out {out}"
+    said = refused(*words(text, sums=sums, out=tmp_path / "out"))
+    assert "install g++ or pass --no-compile" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_is_a_file_is_refused(refused, sums: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    text = "fit --task jsonl --data {sums} --preset tiny --out {out}"
+    assert "out" in refused(*words(text, sums=sums, out=tmp_path / "out"))
+    assert (tmp_path / "out").read_text() == "a file"
+
+
 def test_a_data_file_full_of_bad_lines_is_refused_with_the_first(refused, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"prompt": 1}\n' * 20)
     command = words("fit --task jsonl --data {data} --out {out}", data=tmp_path / "bad.jsonl", out=tmp_path / "out")
@@ -276,7 +295,7 @@ def test_a_loss_that_is_not_finite_stops_the_fit_and_keeps_the_checkpoint_before
     text = "fit --task jsonl --data {sums} --preset tiny --updates 20 --checkpoint-every 5 --out {out}"
     code, out, err = run(*words(text, sums=sums, out=tmp_path / "out"))
     assert (code, out) == (2, "")
-    assert "error: the loss became nan at update 7" in err.splitlines()[-1]
+    assert "error: at update 8 the loss became nan" in err.splitlines()[-1]
     assert load_checkpoint(tmp_path / "out" / "checkpoint.safetensors").meta["update"] == 5
     assert not (tmp_path / "out" / "denoiser").exists()
 

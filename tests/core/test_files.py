@@ -33,10 +33,15 @@ def test_json_survives_the_way_to_disk_and_back(tmp_path):
 def test_old_content_survives_an_exception_and_nothing_temporary_is_left(tmp_path):
     path = tmp_path / "file.txt"
     write_text(path, "old")
-    with pytest.raises(KeyError), replacing(path) as temporary:
-        temporary.write_text("ne")
-        assert path.read_text() == "old"
-        raise KeyError("halfway")
+
+    def fail_halfway():
+        with replacing(path) as temporary:
+            temporary.write_text("ne")
+            assert path.read_text() == "old"
+            raise KeyError("halfway")
+
+    with pytest.raises(KeyError):
+        fail_halfway()
     assert path.read_text() == "old"
     assert names(tmp_path) == ["file.txt"]
 
@@ -45,9 +50,14 @@ def test_an_old_folder_survives_an_exception_and_nothing_temporary_is_left(tmp_p
     folder = tmp_path / "folder"
     with replacing_folder(folder) as temporary:
         (temporary / "a").write_text("old")
-    with pytest.raises(KeyError), replacing_folder(folder) as temporary:
-        (temporary / "b").write_text("new")
-        raise KeyError("halfway")
+
+    def fail_halfway():
+        with replacing_folder(folder) as temporary:
+            (temporary / "b").write_text("new")
+            raise KeyError("halfway")
+
+    with pytest.raises(KeyError):
+        fail_halfway()
     assert names(tmp_path) == ["folder"]
     assert names(folder) == ["a"]
 
@@ -66,9 +76,8 @@ def test_a_full_disk_is_an_error_people_can_mend_and_changes_nothing(tmp_path, k
     path = tmp_path / "it"
     with kind(path) as temporary:
         (temporary / "a" if kind is replacing_folder else temporary).write_text("old")
-    with pytest.raises(UserError, match=r"could not write .*it: No space left on device; free some space"):
-        with kind(path):
-            full_disk()
+    with pytest.raises(UserError, match=r"could not write .*it: No space left on device; free some space"), kind(path):
+        full_disk()
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(UserError, match="No space left"):
         write_text(tmp_path / "other", "x")
@@ -96,7 +105,7 @@ def test_if_the_last_rename_fails_the_old_folder_is_put_back(tmp_path, monkeypat
 
 def test_a_folder_that_cannot_be_made_is_an_error_people_can_mend(tmp_path):
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(UserError, match="could not write .*Not a directory"):
+    with pytest.raises(UserError, match=r"could not write .*Not a directory"):
         write_text(tmp_path / "file" / "inside" / "deeper", "x")
     with pytest.raises(UserError, match="could not write"), replacing_folder(tmp_path / "file" / "inside"):
         raise AssertionError("not reached")

@@ -184,6 +184,12 @@ def test_saved_and_loaded_it_is_the_same_codec(codec, examples, tmp_path):
         assert loaded.encode_response(example.response, 64) == codec.encode_response(example.response, 64)
 
 
+def test_a_disk_that_refuses_the_tokenizer_is_an_error_of_the_disk(codec, tmp_path):
+    (tmp_path / "tokenizer.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        codec.save(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [

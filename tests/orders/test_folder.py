@@ -75,7 +75,11 @@ def fresh(budget):
     return Canvas.make(torch.zeros(3, 6, dtype=torch.long), masked, budget)
 
 
-def test_one_per_step_takes_exactly_one_position_per_step(order):
+@pytest.mark.parametrize("boldness", [-5.0, 0.0, 30.0])
+def test_one_per_step_takes_exactly_one_position_per_step(order, boldness):
+    """Also where the policy would reveal everything at once."""
+    with torch.no_grad():
+        order.policy.head.bias.fill_(boldness)
     decoded = decode_canvas(HashDenoiser(), fresh(10), order.unmasker(10, one_per_step=True))
     for row, count in enumerate([6, 4, 6]):
         assert sorted(decoded.revealed_at[row, decoded.revealed_at[row] > 0].tolist()) == list(range(1, count + 1))
@@ -179,7 +183,7 @@ def test_a_save_that_fails_halfway_leaves_the_old_folder_and_nothing_else(order,
 
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
     monkeypatch.setattr(folder_module, where, full_disk)
-    with pytest.raises(UserError, match="could not write .*it: No space left on device"):
+    with pytest.raises(UserError, match=r"could not write .*it: No space left on device"):
         save_order(LearnedOrder(order.policy, {}, {}), saved)
     assert [path.name for path in saved.parent.iterdir()] == ["it"]
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before

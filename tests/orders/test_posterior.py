@@ -176,6 +176,15 @@ def test_scores_are_standardised_and_never_all_equal():
         assert scores[row, canvas.masked[row]].unique().numel() == canvas.masked[row].sum()
 
 
+def test_a_text_of_equal_tokens_still_has_scores_that_differ():
+    """By relative position alone it had none, and equal scores reveal everything at once."""
+    tokens, masked = torch.zeros(1, 6, dtype=torch.long), torch.ones(1, 6, dtype=torch.bool)
+    canvas = Canvas.make(tokens, masked, 3)
+    scores = some_posterior()(canvas)
+    assert scores[0].sort().values.diff().min() > 1e-3
+    assert paced(scores, canvas).inclusion().sum().item() == pytest.approx(2, rel=1e-6)
+
+
 def test_scores_do_not_depend_on_padding_or_neighbours():
     posterior, canvas = some_posterior(), some_canvas()
     plain = posterior(canvas)

@@ -30,18 +30,17 @@ def test_without_the_condition_the_coins_are_as_they_are() -> None:
 
 
 def test_sharpened_logits_are_multiplied_and_all_else_is_kept() -> None:
-    # coins 2/3 and 1/2 have odds 2 and 1; tripled logits have odds 8 and 1, divided by three those of 2^(1/3)
+    # coins 2/3 and 1/2 have odds 2 and 1; twice the logits square them, half of them are their roots
     masked = torch.tensor([[True, True, False]])
     for non_empty in (True, False):
         law = Bernoulli(torch.tensor([[math.log(2), 0.0, 5.0]]), masked, non_empty)
-        assert law.sharpen(3.0).probabilities().tolist()[0] == pytest.approx([8 / 9, 1 / 2, 0])
-        assert law.sharpen(1 / 3).probabilities().tolist()[0] == pytest.approx(
-            [2 ** (1 / 3) / (1 + 2 ** (1 / 3)), 1 / 2, 0]
-        )
-        assert law.sharpen(3.0).may_be_empty == law.may_be_empty
-        assert law.sharpen(3.0).masked is masked
-        total = sum(law.sharpen(3.0).log_prob(torch.tensor([s])).exp() for s in SUBSETS)
-        assert float(total) == pytest.approx(1, abs=1e-6)
+        for factor, odds in ((2.0, 4.0), (0.5, math.sqrt(2))):
+            sharp = law.sharpen(factor)
+            assert sharp.probabilities().tolist()[0] == pytest.approx([odds / (1 + odds), 1 / 2, 0])
+            assert sharp.masked is masked
+            assert sharp.non_empty == non_empty
+            total = sum(float(sharp.log_prob(torch.tensor([positions])).exp()) for positions in SUBSETS)
+            assert total == pytest.approx(1, abs=1e-6)
 
 
 def test_something_is_revealed_even_when_every_coin_is_nearly_hopeless() -> None:

@@ -38,7 +38,7 @@ def test_a_save_that_fails_keeps_the_checkpoint_before(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint_module, "write_weights", full_disk)
-    with pytest.raises(UserError, match="could not write .*c: No space left on device"):
+    with pytest.raises(UserError, match=r"could not write .*c: No space left on device"):
         save_checkpoint(tmp_path / "c", TENSORS, {"update": 2})
     assert load_checkpoint(tmp_path / "c").meta == {"update": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["c"]

@@ -299,27 +299,29 @@ def nll(joint, policy, denoiser):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stages", [{"policy": 300}, {"bound": 60, "policy": 300}])
-def test_two_steps_learn_to_keep_apart_what_depends_on_each_other(stages):
-    """Best 2 log 2; each pair revealed together costs a further log 2 (exact values). The start and the plateau
-    before it settles on one of the four good orders lie near 1.95."""
+@pytest.mark.parametrize(("stage", "most"), [("policy", 1.01), ("bound", 1.3)])
+def test_two_steps_learn_to_keep_apart_what_depends_on_each_other(stage, most):
+    """Best 2 log 2 = 1.386; each pair revealed together costs a further log 2 (exact values).
+
+    The four good orders are alike, and near 1.91 lies the plateau where none of them is preferred yet. The policy's
+    own paths lead all the way down; the bound leaves the plateau, and how far it gets depends on the seed.
+    """
     joint, clean = copies()
     denoiser = TableDenoiser.of(joint, features=True)
     generator = torch.Generator().manual_seed(0)
     policy = PolicyNetwork(PolicyConfig(4 * 3 + 4, width=16, layers=1, hidden=32)).initialise(generator)
     posterior = PosteriorNetwork(PosteriorConfig(2, width=16, layers=1, hidden=32)).initialise(generator)
-    parameters = [*policy.parameters(), *posterior.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    optimizer = torch.optim.Adam([*policy.parameters(), *posterior.parameters()], lr=1e-2)
     config = LearnConfig(budgets=(2,), samples=4)
     start = nll(joint, policy, denoiser)
-    for stage, updates in stages.items():
-        for update in range(updates):
-            networks = (posterior, policy) if stage == "bound" else (policy,)
-            loss = (bound_loss if stage == "bound" else policy_loss)(
-                clean, *networks, denoiser, Draws(update), config, update / updates
-            ).loss
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+    for update in range(300):
+        draws, progress = Draws(update), update / 300
+        if stage == "bound":
+            found = bound_loss(clean, posterior, policy, denoiser, draws, config, progress)
+        else:
+            found = policy_loss(clean, policy, denoiser, draws, config, progress)
+        found.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
     assert start > 1.9
-    assert nll(joint, policy, denoiser) == pytest.approx(2 * math.log(2), abs=0.01)
+    assert nll(joint, policy, denoiser) < most * 2 * math.log(2)

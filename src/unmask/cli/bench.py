@@ -47,11 +47,11 @@ class Bench:
     """Which problems of the task."""
     samplers: tuple[str, ...] = DEFAULT_SAMPLERS
     """Samplers as NAME:key=value,...; NAME@STEPS runs at that budget only. See `unmask list samplers`."""
-    orders: tuple[str, ...] = ()
+    orders: Annotated[tuple[str, ...], default("none")] = ()
     """Folders of learned orders, as DIR or LABEL=DIR."""
     budgets: tuple[int, ...] = (4,)
     """The most steps a response may take; each is a row of the table."""
-    one_per_step: tuple[str, ...] = ()
+    one_per_step: Annotated[tuple[str, ...], default("none")] = ()
     """Samplers, and labels of orders, to run with one position per step as well."""
     seeds: Annotated[tuple[int, ...], default("that of --seed")] = ()
     """Seeds of the random draws."""

@@ -77,7 +77,7 @@ class Machine:
 
     device: Annotated[str, WORD] = "cpu"
     """Where to compute: cpu, cuda, cuda:1, mps."""
-    dtype: Annotated[str | None, WORD, default("fit: as the preset says; else float32")] = None
+    dtype: Annotated[str | None, WORD, default("fit and learn: as the preset says; else float32")] = None
     """Precision of the denoiser: float32, bfloat16 or float16."""
     threads: Annotated[int | None, WHOLE, default("torch's own choice")] = None
     """CPU threads."""
@@ -208,7 +208,7 @@ def sentence(box: str) -> str:
         return f"missing {', '.join(names)}"
     if text.startswith("Unrecognized options: "):
         return f"cannot place `{text.partition(': ')[2]}`"
-    text = text.replace("Error parsing ", "", 1)
+    text = text.replace("Error parsing ", "", 1).replace("Could not find valid parse for arguments:", "cannot read")
     return text[:1].lower() + text[1:]
 
 

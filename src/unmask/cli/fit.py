@@ -49,10 +49,14 @@ class Fit:
     """Folder of the run."""
     data: Annotated[str | None, PATH_WORD, default("none")] = None
     """File or folder the task reads, if it reads one."""
-    preset: Annotated[str | None, WORD, default("the one named as the task, else wordprob")] = None
+    preset: Annotated[str | None, WORD, default("the one named as the task, else base")] = None
     """Settings to start from: see `unmask list presets`. The flags below change single ones."""
     init: Annotated[str | None, WORD, default("random weights")] = None
     """Denoiser to go on from: a bundled name, a folder or owner/name on the hub."""
+    mix: Annotated[tuple[str, ...], AS_PRESET] = ()
+    """Tasks that need no data to mix in, as NAME=SHARE of the examples: arithmetic=0.4."""
+    no_mix: bool = False
+    """Mix nothing in, whatever the preset says."""
     updates: Annotated[int | None, WHOLE, AS_PRESET] = None
     """How many updates; a run still on its plateau may be made longer or shorter when started again."""
     rows: Annotated[int | None, WHOLE, AS_PRESET] = None
@@ -92,7 +96,7 @@ class Fit:
     def config(self) -> FitConfig:
         """The preset with the given flags in place."""
         check_name(self.task, TASKS, "task", hint="unmask list tasks")
-        preset = fit_preset(self.preset or (self.task if self.task in FIT_PRESETS else "wordprob"))
+        preset = fit_preset(self.preset or (self.task if self.task in FIT_PRESETS else "base"))
         names = (
             *("data", "init", "updates", "rows", "rate", "muon_rate", "weight_decay"),
             *("layers", "width", "heads", "hidden", "vocabulary", "context", "response_length"),
@@ -100,6 +104,8 @@ class Fit:
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.machine.dtype is not None:
             given["precision"] = PRECISIONS[check_name(self.machine.dtype, PRECISIONS, "dtype to fit in")]
+        if self.mix or self.no_mix:
+            given["mix"] = () if self.no_mix else self.mix
         if self.compile or self.no_compile:
             given["compile"] = self.compile and not self.no_compile
         return replace(preset, task=self.task, seed=self.machine.seed, device=self.machine.device, **given)

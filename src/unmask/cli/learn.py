@@ -41,7 +41,7 @@ class Learn:
     """Folder of the run."""
     data: Annotated[str | None, PATH_WORD, default("none")] = None
     """File or folder the task reads, if it reads one."""
-    preset: Annotated[str | None, WORD, default("the one named as the task, else wordprob")] = None
+    preset: Annotated[str | None, WORD, default("the one named as the task, else base")] = None
     """Settings to start from: see `unmask list presets`. The flags below change single ones."""
     budgets: Annotated[tuple[int, ...], AS_PRESET] = ()
     """Most steps per response; one network serves them all."""
@@ -72,7 +72,7 @@ class Learn:
     def config(self) -> LearnConfig:
         """The preset with the given flags in place."""
         check_name(self.task, TASKS, "task", hint="unmask list tasks")
-        preset = learn_preset(self.preset or (self.task if self.task in LEARN_PRESETS else "wordprob"))
+        preset = learn_preset(self.preset or (self.task if self.task in LEARN_PRESETS else "base"))
         names = ("data", "bound_updates", "policy_updates", "rows", "samples", "rate", "denoiser_update")
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.updates is not None:

@@ -33,8 +33,9 @@ class PosteriorNetwork(nn.Module):
     """`posterior(clean)` gives one score per position, [B, L]: larger means earlier (equation 3).
 
     One forward pass on the clean text, the budget added to every position; a whole order is then drawn for free.
-    Scores are standardised over the positions to write, so that they can never be all equal: equal scores reveal
-    everything at once, a fixed point without gradient.
+    Scores are standardised over the positions to write, so that they are never all nearly equal: equal scores reveal
+    everything at once, a fixed point without gradient. For the same reason each position is told how far into
+    those to write it lies: attention by relative position alone gives a text of equal tokens equal scores.
     """
 
     def __init__(self, config: PosteriorConfig) -> None:
@@ -50,6 +51,7 @@ class PosteriorNetwork(nn.Module):
         self.blocks = nn.ModuleList(Block(shape) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
         self.head = nn.Linear(config.width, 1, bias=False)
+        self.read_place = nn.Linear(config.width // config.heads, config.width, bias=False)
 
     def initialise(self, generator: torch.Generator) -> "PosteriorNetwork":
         """Normal weights scaled by fan-in, embeddings of deviation 1."""
@@ -66,9 +68,11 @@ class PosteriorNetwork(nn.Module):
         budget = clean.budget.to(dtype)
         x = self.embed(clean.tokens) + self.kind(clean.masked.long())
         x = x + self.read_budget(torch.stack([budget.log(), 1 / budget], dim=-1))[:, None]
-        cos, sin = rotary_angles(
-            positions_from_first_valid(clean.valid), self.config.width // self.config.heads, 10_000.0, dtype
-        )
+        size = self.config.width // self.config.heads
+        place = torch.where(clean.masked, clean.masked.cumsum(dim=-1), 0)  # [B, L]
+        cos, sin = (part[:, 0, :, : size // 2] for part in rotary_angles(place, size, 10_000.0, dtype))
+        x = x + self.read_place(torch.cat([cos, sin], dim=-1))
+        cos, sin = rotary_angles(positions_from_first_valid(clean.valid), size, 10_000.0, dtype)
         for block in self.blocks:
             x = block(x, cos, sin, clean.valid[:, None, None, :])
         return standardise(self.head(self.norm(x)).squeeze(-1), clean.masked)

@@ -12,6 +12,11 @@ def wordprob() -> FitConfig:
     return FitConfig(task="wordprob", mix=("arithmetic=0.4",), updates=20_000, compile=True)
 
 
+def base() -> FitConfig:
+    """Any task at the size of the bundled denoiser, with nothing mixed in."""
+    return FitConfig(compile=True)
+
+
 def mwp() -> FitConfig:
     """Word problems written by people: a few thousand rows, so a smaller vocabulary and more weight decay."""
     return FitConfig(task="mwp", updates=6_000, vocabulary=1024, weight_decay=0.1, context=192, compile=True)
@@ -38,6 +43,11 @@ def learn_wordprob() -> LearnConfig:
     return LearnConfig(task="wordprob")
 
 
+def learn_base() -> LearnConfig:
+    """Any task."""
+    return LearnConfig()
+
+
 def learn_demo() -> LearnConfig:
     """An order for the bundled denoiser in at most eight minutes on two CPU cores."""
     return LearnConfig(task="wordprob", budgets=(2, 4, 8))
@@ -62,6 +72,7 @@ def learn_tiny() -> LearnConfig:
 
 
 FIT_PRESETS: dict[str, Callable[[], FitConfig]] = {
+    "base": base,
     "wordprob": wordprob,
     "mwp": mwp,
     "gsm8k": gsm8k,
@@ -70,6 +81,7 @@ FIT_PRESETS: dict[str, Callable[[], FitConfig]] = {
 
 
 LEARN_PRESETS: dict[str, Callable[[], LearnConfig]] = {
+    "base": learn_base,
     "wordprob": learn_wordprob,
     "demo": learn_demo,
     "mwp": learn_mwp,
