@@ -33,11 +33,14 @@ class FitConfig:
     """What a fit depends on. Same values, same seed, same machine: same weights to the last bit.
 
     mix: other tasks to train on as well, each as NAME=SHARE of the examples, for tasks that need no data.
+    time_power: masking rates are u ** time_power, u uniform. 1 is the bound; above 1 lightly masked texts are seen
+        more often, where a token is known from the others and so can be learned.
     """
 
     task: str = "wordprob"
     data: str | None = None
     mix: tuple[str, ...] = ()
+    time_power: float = 1.0
     updates: int = 16_000
     rows: int = 64
     rate: float = 2e-3
@@ -123,10 +126,10 @@ def start(config: FitConfig, task: Task) -> TextDenoiser:
     return TextDenoiser(network, codec, config.response_length or response_tokens(codec, task), {})
 
 
-def update_loss(network: Callable[[Canvas], Any], batch: Batch, draws: Draws) -> Tensor:
+def update_loss(network: Callable[[Canvas], Any], batch: Batch, draws: Draws, time_power: float = 1.0) -> Tensor:
     """Masked-denoising loss of one batch; times stratified over it, draws keyed by the examples."""
     clean = batch.canvas
-    times = stratified_times(len(clean.row), draws.row_uniform(clean, "time")[0])
+    times = stratified_times(len(clean.row), draws.row_uniform(clean, "time")[0]) ** time_power
     times = times[torch.argsort(draws.row_uniform(clean, "stratum"))]  # rows are sorted by length, times must not be
     canvas = mask_for_denoising(clean, times, draws.uniform(clean, "mask"))
     return denoising_loss(network(canvas), clean, times).loss
@@ -191,7 +194,7 @@ def fit(
             network.trunk = fast_trunk  # type: ignore[method-assign]
             batch = batches.batch(update)
             with autocast(config), attention_kernel(config):
-                loss = update_loss(network, Batch(batch.canvas.to(config.device), batch.examples), draws)
+                loss = update_loss(network, Batch(batch.canvas.to(config.device), batch.examples), draws, config.time_power)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = clip_gradient(network.parameters(), config.clip)
             if not (torch.isfinite(loss) and torch.isfinite(norm)):
