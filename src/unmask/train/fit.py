@@ -44,7 +44,7 @@ class FitConfig:
     updates: int = 16_000
     rows: int = 64
     rate: float = 2e-3
-    muon_rate: float = 0.02
+    muon_rate: float = 0.006
     weight_decay: float = 0.01
     warmup: int = 200
     decay: float = 0.3
