@@ -1,0 +1,34 @@
+"""The tables people read are the ones the records give."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def results() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("results", ROOT / "scripts" / "results.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_tables_say_what_the_records_say(results: ModuleType, page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert results.rewrite(text) == text
+
+
+def test_a_changed_number_is_put_right(results: ModuleType) -> None:
+    for page in results.PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in results.SLOT.finditer(text):
+            spoiled = text.replace(match[3], match[3].replace("[", "[9", 1))
+            assert spoiled != text
+            assert results.rewrite(spoiled) == text
