@@ -194,7 +194,8 @@ def fit(
             network.trunk = fast_trunk  # type: ignore[method-assign]
             batch = batches.batch(update)
             with autocast(config), attention_kernel(config):
-                loss = update_loss(network, Batch(batch.canvas.to(config.device), batch.examples), draws, config.time_power)
+                here = Batch(batch.canvas.to(config.device), batch.examples)
+                loss = update_loss(network, here, draws, config.time_power)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = clip_gradient(network.parameters(), config.clip)
             if not (torch.isfinite(loss) and torch.isfinite(norm)):
