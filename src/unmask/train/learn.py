@@ -40,6 +40,8 @@ class LearnConfig:
     budgets: one network serves them all; each row of a batch draws one.
     bound_updates: first stage (equations 2-6), posterior and policy. policy_updates: second stage (equation 6b).
     likelihood, reward: weights of the multi-sample bound and of the chance that greedy decoding writes the text.
+    price: share of the reward that each step after the first costs, so that easy texts take fewer (after Jazbec et
+        al. 2512.09106, whose reward shrinks with the steps in the same multiplicative way).
     tau, tau_end: temperature of equation 3, geometric from one to the other; 0 keeps the expected count at
         |M| / (steps left) instead.
     beta: weight of the divergence at the start of the first stage; it rises to 1.
@@ -61,6 +63,7 @@ class LearnConfig:
     clip: float = 1.0
     likelihood: float = 1.0
     reward: float = 1.0
+    price: float = 0.0
     tau: float = 0.0
     tau_end: float = 0.0
     beta: float = 0.1
@@ -160,7 +163,9 @@ def policy_loss(
     right = (paths.misses == 0).float()
     surrogate = config.likelihood * vimco_surrogate(paths.log_likelihood, paths.log_policy)
     if config.reward:
-        surrogate = surrogate + config.reward * reward_surrogate(right, paths.log_policy)
+        steps = paths.order.num_steps.view_as(right)
+        earned = right * (1 - config.price * (steps - 1)).clamp(min=0)
+        surrogate = surrogate + config.reward * reward_surrogate(earned, paths.log_policy)
     surrogate = surrogate + config.entropy * (1 - progress) * paths.entropy.mean(dim=-1)
     many = paths.log_likelihood.detach().logsumexp(dim=-1) - math.log(config.samples)
     report = {
