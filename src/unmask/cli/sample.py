@@ -129,6 +129,7 @@ def summary(generations: list[Generation]) -> str:
     nfe = sum(generation.nfe for generation in generations)
     content = sum(generation.content for generation in generations)
     return (
-        f"{len(generations)} response{'s' * (len(generations) != 1)} in {sum(steps) / len(steps):.2f} [{min(steps)}, {max(steps)}] steps each, "
+        f"{len(generations)} response{'s' * (len(generations) != 1)} "
+        f"in {sum(steps) / len(steps):.2f} [{min(steps)}, {max(steps)}] steps each, "
         f"{content / max(1, nfe):.2f} tokens per denoiser call"
     )
