@@ -95,6 +95,8 @@ def check(config: LearnConfig) -> None:
         raise UserError(f"budgets must be at least 1 step each, got {list(config.budgets)}")
     if config.samples < 2:
         raise UserError(f"samples must be at least 2 (the baseline leaves one out), got {config.samples}")
+    if not 0 <= config.price < 1:
+        raise UserError(f"price must be at least 0 and below 1 (a share of the reward), got {config.price}")
     if config.denoiser_update not in ("frozen", "joint"):
         raise UserError(f"unknown denoiser update `{config.denoiser_update}`. Choices: frozen, joint")
     if config.rows < 1 or config.bound_updates < 0 or config.policy_updates < 0:
