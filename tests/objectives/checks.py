@@ -17,6 +17,7 @@ from unmask.objectives.elbo import StepTerm
 from unmask.objectives.on_policy import path_log_likelihoods
 from unmask.objectives.rloo import stratified_steps
 from unmask.objectives.rollout import log_prefix
+from unmask.objectives.tilted import Credit, tilted_paths
 from unmask.reveals import Bernoulli, RevealLaw, ScoreRatio
 
 from ..exact.problems import Problem
@@ -138,15 +139,38 @@ def all_paths(problem: Problem) -> tuple[Tensor, Tensor]:
     return paths.log_likelihood, paths.log_policy
 
 
-def check_path_surrogate(
-    surrogate: PathSurrogate, objective: Callable[[Tensor], Tensor], problem: Problem, samples: int
-) -> None:
-    """Value and gradients in theta and psi, expected over all K-tuples of the policy's paths, match `objective`.
+LIKELIHOOD = Credit()
 
-    objective: [B, N, K] path log-likelihoods to [B, N], of which the surrogate should give the expected
-        gradient.
+
+def all_tilted_paths(problem: Problem, credit: Credit = LIKELIHOOD) -> tuple[Tensor, Tensor]:
+    """log_weight and log_drawn of every order within the budget, each [B, number of orders]."""
+    rows, length = problem.clean.tokens.shape
+    orders = ordered_partitions(length, int(problem.clean.budget[0]))
+    paths = tilted_paths(
+        problem.clean,
+        problem.policy,
+        problem.denoiser,
+        draws=Draws(0),
+        samples=len(orders.steps),
+        credit=credit,
+        order=Order(orders.steps.repeat(rows, 1)),
+    )
+    return paths.log_weight, paths.log_drawn
+
+
+def check_path_surrogate(
+    surrogate: PathSurrogate,
+    objective: Callable[[Tensor], Tensor],
+    problem: Problem,
+    samples: int,
+    paths: Callable[[Problem], tuple[Tensor, Tensor]] = all_paths,
+) -> None:
+    """Value and gradients in theta and psi, expected over all K-tuples of the drawn paths, match `objective`.
+
+    objective: [B, N, K] values of paths to [B, N], of which the surrogate should give the expected gradient.
+    paths: value and log-probability of every path, [B, P] each.
     """
-    log_likelihood, log_policy = all_paths(problem)  # [B, P]
+    log_likelihood, log_policy = paths(problem)  # [B, P]
     tuples = torch.tensor(list(product(range(log_policy.shape[1]), repeat=samples)))  # [N, K]
     values, chances = log_likelihood[:, tuples], log_policy[:, tuples]  # [B, N, K]
     weight = chances.sum(-1).exp()  # [B, N]

@@ -5,7 +5,10 @@ import torch
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
+from unmask.exact.enumerate import all_sets, set_log_probs
 from unmask.reveals import Bernoulli
+
+from .checks import values_and_masks
 
 ALL = torch.ones(1, 2, dtype=torch.bool)
 SUBSETS = [[a, b, False] for a in (False, True) for b in (False, True)]
@@ -41,6 +44,40 @@ def test_sharpened_logits_are_multiplied_and_all_else_is_kept() -> None:
             assert sharp.non_empty == non_empty
             total = sum(float(sharp.log_prob(torch.tensor([positions])).exp()) for positions in SUBSETS)
             assert total == pytest.approx(1, abs=1e-6)
+
+
+def test_tilting_weighs_every_set_by_its_factors() -> None:
+    """Every set of every mask, with and without the empty one: p(S) c(S) = Z r(S), and r sums to 1."""
+    values, masked = values_and_masks()
+    factors = -values_and_masks(1)[0].abs().clamp(max=10)
+    for non_empty in (True, False):
+        law = Bernoulli(values, masked, non_empty)
+        tilted, log_mass = law.tilt(factors)
+        own, other = set_log_probs(law, 4), set_log_probs(tilted, 4)  # [B, 2^L]
+        inside = ~(all_sets(4)[None] & ~masked[:, None]).any(-1)  # finished rows say 0 to any set
+        weighed = own + torch.where(masked, factors, 0.0) @ all_sets(4).double().T
+        assert torch.allclose((other + log_mass[:, None])[inside], weighed[inside], atol=1e-9)
+        assert torch.allclose(torch.where(inside, other, -math.inf).exp().sum(-1), torch.ones(len(masked)).double())
+        assert (log_mass[~masked.any(-1)] == 0).all()
+
+
+def test_a_tilt_by_hand() -> None:
+    # fair coins, the second worth 1/2: the sets {1}, {2}, {1, 2} have 1/3 each and weigh 1, 1/2, 1/2; Z = 2/3
+    tilted, log_mass = Bernoulli(torch.zeros(1, 2), ALL).tilt(torch.tensor([[0.0, math.log(0.5)]]))
+    assert float(log_mass) == pytest.approx(math.log(2 / 3))
+    for positions, chance in (([True, False], 1 / 2), ([False, True], 1 / 4), ([True, True], 1 / 4)):
+        assert float(tilted.log_prob(torch.tensor([positions])).exp()) == pytest.approx(chance)
+
+
+def test_a_hopeless_position_is_not_revealed_and_has_a_gradient() -> None:
+    # in float32, at the extremes: the second is worth nothing, so its coin is pushed down and nothing is NaN
+    logits = torch.tensor([[3.0, 15.0]], requires_grad=True)
+    tilted, log_mass = Bernoulli(logits, ALL).tilt(torch.tensor([[0.0, -math.inf]]))
+    log_mass.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert logits.grad[0, 1].item() < -0.1
+    assert tilted.inclusion()[0, 1].item() < 0.6
 
 
 def test_something_is_revealed_even_when_every_coin_is_nearly_hopeless() -> None:

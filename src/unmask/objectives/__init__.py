@@ -12,6 +12,7 @@ from unmask.objectives.on_policy import PathLikelihoods, path_log_likelihoods
 from unmask.objectives.reward import reward_surrogate
 from unmask.objectives.rloo import rloo_surrogate, stratified_steps
 from unmask.objectives.rollout import draw_orders, log_prefix
+from unmask.objectives.tilted import Credit, TiltedPaths, tilted_paths
 from unmask.objectives.vimco import importance_bound, log_mean_exp, vimco_surrogate
 
 # name -> surrogate [B] to maximise, from the value of each of K paths [B, K] (a log-likelihood or a reward)
@@ -27,9 +28,11 @@ OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 __all__ = [
     "OBJECTIVES",
     "Bound",
+    "Credit",
     "DenoisingLoss",
     "PathLikelihoods",
     "StepTerm",
+    "TiltedPaths",
     "bound_surrogate",
     "denoising_loss",
     "draw_orders",
@@ -43,5 +46,6 @@ __all__ = [
     "step_term",
     "stratified_steps",
     "stratified_times",
+    "tilted_paths",
     "vimco_surrogate",
 ]

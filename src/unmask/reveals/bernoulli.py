@@ -1,6 +1,7 @@
 """The policy's family: an independent coin per position, conditioned on revealing something (equation 4)."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,12 +24,13 @@ class Bernoulli:
     Forcing the best position when all coins fail is another law, and so is drawing again a few times.
     With `non_empty=False` there is no condition and no normaliser, and a step may reveal nothing.
 
-    logits: [B, L], clamped to +-LOGIT_LIMIT. masked: bool [B, L].
+    logits: [B, L], clamped to +-`limit`. masked: bool [B, L].
     """
 
     logits: Tensor
     masked: Tensor
     non_empty: bool = True
+    limit: float = LOGIT_LIMIT
 
     @property
     def may_be_empty(self) -> bool:
@@ -38,13 +40,29 @@ class Bernoulli:
         """The same law with its logits multiplied by `factor`: above 1 surer, below 1 closer to even coins."""
         return replace(self, logits=self.logits * factor)
 
+    def tilt(self, log_factor: Tensor) -> "TiltedBernoulli":
+        """The law proportional to p(S) prod_{i in S} c_i, and the log of its sum over all sets S.
+
+        log_factor: [B, L], log c_i; read at masked positions only, and as -limit where it is less. Coins stay coins:
+        c_i multiplies the odds of position i. With A(g) = log(prod_i (1 + exp g_i) - 1), the log-normaliser of a law
+        whose sets weigh exp(sum_{i in S} g_i), the sum is exp(A(g + log c) - A(g)).
+        """
+        logits = self.logits.clamp(-self.limit, self.limit) + log_factor.clamp(min=-self.limit)
+        law = replace(self, logits=logits, limit=2 * self.limit)
+        return TiltedBernoulli(law, law._log_partition() - self._log_partition())
+
+    def _log_partition(self) -> Tensor:
+        """[B]: A(logits); 0 on finished rows."""
+        coins = self.coins
+        return coins.log_normaliser - coins.log_keep.sum(-1)
+
     @property
     def coins(self) -> Coins:
         """The coins and their normaliser, on the log scale.
 
         Not cached: `sample` asks for them without gradients, and `log_prob` after it needs them with.
         """
-        logits = torch.where(self.masked, self.logits, 0.0).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        logits = torch.where(self.masked, self.logits, 0.0).clamp(-self.limit, self.limit)
         log_reveal = torch.where(self.masked, logsigmoid(logits), 0.0)
         log_keep = torch.where(self.masked, logsigmoid(-logits), 0.0)
         nothing = torch.zeros_like(log_keep[:, 0])
@@ -87,3 +105,10 @@ class Bernoulli:
             first = success & (success.cumsum(-1) == 1)
             after = (first.cumsum(-1) == 1) & ~first
             return first | (coin & after)
+
+
+class TiltedBernoulli(NamedTuple):
+    """law: the tilted law. log_mass: [B], log E[prod_{i in S} c_i] under the law it came from; 0 on finished rows."""
+
+    law: Bernoulli
+    log_mass: Tensor
