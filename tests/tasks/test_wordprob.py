@@ -3,6 +3,8 @@
 import hashlib
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from random import Random
 
 import pytest
 
@@ -15,14 +17,15 @@ from unmask.tasks.wordprob import (
     DISTRACTED,
     STORIES,
     Problem,
-    Step,
     Story,
     bucket,
     parse,
     problem,
     solve,
+    write,
 )
 from unmask.tasks.wordprob_templates import HELD_OUT, SEEN, Template
+from unmask.tasks.wordprob_writing import Step, rearranged
 
 COUNT = {"train": 3000, "validation": 1000, "test": 1000, "test-templates": 1000}
 WORDS = {
@@ -37,11 +40,23 @@ WORDS = {
     "five times": 5,
     "dozen": 12,
 }
-GOLDEN = {
-    "train": "22e70996d2da6a49a5b4b91f48c799966fe8c4d01e74d385bb24b24a569fd661",
-    "validation": "98bd54d2fc33cdeedea33c2d62c4a66197436b9fb874e68ec149ba486aee0898",
-    "test": "3964882e766bad009299f1a6f92100779df3027d7617df81203fc0b067205be4",
-    "test-templates": "f869297c68bebf3b6cbfca0f86bf025cdc34bdbc7ebb78265716633408fc7e06",
+GOLDEN = {  # of questions with their plain responses, and with the responses as written
+    "train": (
+        "22e70996d2da6a49a5b4b91f48c799966fe8c4d01e74d385bb24b24a569fd661",
+        "5cc0eac9693f78b01f291f1c446e306f8a8cce6664b51cec020e4330e58d11ee",
+    ),
+    "validation": (
+        "98bd54d2fc33cdeedea33c2d62c4a66197436b9fb874e68ec149ba486aee0898",
+        "6b110cf099f3c358c29afbbd73264fbf7a7a3a90759f45d3a985a9c41a001747",
+    ),
+    "test": (
+        "3964882e766bad009299f1a6f92100779df3027d7617df81203fc0b067205be4",
+        "ba3f1a9ddb1a9c9ee56cd288299fba5ac1e1bea67b3899f9da4d678a5f623c7a",
+    ),
+    "test-templates": (
+        "f869297c68bebf3b6cbfca0f86bf025cdc34bdbc7ebb78265716633408fc7e06",
+        "9380d44bed2563c37ff645e185ddcbbb8eec947874b63c3fccaad50cd8980eaf",
+    ),
 }
 
 
@@ -75,21 +90,29 @@ def branches(story: Story) -> bool:
     return False
 
 
-def test_version_1_is_frozen(problems: dict[str, list[Problem]]) -> None:
-    for split, golden in GOLDEN.items():
-        text = "".join(f"{made.question}\n{made.response}\n" for made in problems[split][:300])
-        assert hashlib.sha256(text.encode()).hexdigest() == golden, split
+def digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
+
+
+def test_version_1_of_problems_and_of_writing_are_frozen(problems: dict[str, list[Problem]]) -> None:
+    for split, (plain, written) in GOLDEN.items():
+        first = problems[split][:300]
+        assert digest(f"{made.question}\n{made.plain}\n" for made in first) == plain, split
+        assert digest(f"{made.question}\n{made.response}\n" for made in first) == written, split
 
 
 def test_example_worked_by_hand() -> None:
-    example = make_task("wordprob").examples("validation")[21]
-    assert example == Example(
-        id="wordprob/validation/21",
-        prompt="Sara is 2 years old. Oscar is four times as old as Sara. How old will Oscar be in 24 "
-        "years?",
-        response="<<2*4=8>> <<8+24=32>> #### 32",
-        answer="32",
-    )
+    for name, response in (
+        ("wordprob", "<<4*2=8>> <<24+8=32>> #### 32"),
+        ("wordprob-plain", "<<2*4=8>> <<8+24=32>> #### 32"),
+    ):
+        assert make_task(name).examples("validation")[21] == Example(
+            id=f"{name}/validation/21",
+            prompt="Sara is 2 years old. Oscar is four times as old as Sara. How old will Oscar be in 24 "
+            "years?",
+            response=response,
+            answer="32",
+        )
 
 
 def test_every_equation_is_true_and_small(everything: list[Problem]) -> None:
@@ -175,10 +198,59 @@ def test_examples_nearly_unique(problems: dict[str, list[Problem]]) -> None:
         assert len({each.question for each in made}) > 0.97 * len(made), split
 
 
-def test_response_is_a_function_of_the_question(everything: list[Problem]) -> None:
+def test_the_plain_response_is_a_function_of_the_question_and_the_other_is_not(everything: list[Problem]) -> None:
     answers: dict[str, str] = {}
     for made in everything:
-        assert answers.setdefault(made.question, made.response) == made.response
+        assert answers.setdefault(made.question, made.plain) == made.plain
+    assert 0.6 < sum(made.plain != made.response for made in everything) / len(everything) < 0.8
+
+
+def test_both_responses_say_the_same(everything: list[Problem]) -> None:
+    """The same equations but for the order of theirs and of their operands, each after what it uses."""
+    for made in everything:
+        one, other = (
+            sorted(tuple(sorted(re.findall(r"\d+|[-+*/=]", equation))) for equation in re.findall(r"<<(.*?)>>", text))
+            for text in (made.plain, made.response)
+        )
+        assert one == other, (made.plain, made.response)
+        assert made.plain.rpartition("####")[2] == made.response.rpartition("####")[2]
+
+
+def test_every_way_of_writing_is_equally_likely() -> None:
+    """Two products that add up: 2 * 2 * 2 ways of operands, 2 of branches. 16 bins, chi-square within 5 sd."""
+    steps = (Step(("a", "b"), ("*",)), Step(("c", "d"), ("*",)), Step(("r1", "r2"), ("+",)))
+    numbers = {"a": 4, "b": 3, "c": 2, "d": 5}
+    count = Counter(" ".join(write(steps, numbers, Random(f"{seed}"))) for seed in range(4000))
+    assert len(count) == 16
+    assert "<<5*2=10>> <<4*3=12>> <<10+12=22>>" in count
+    chi_square = sum((found - 250) ** 2 / 250 for found in count.values())
+    assert chi_square < 15 + 5 * (2 * 15) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("step", "ways"),
+    [
+        (Step(("a", "b"), ("-",)), {"a-b"}),
+        (Step(("a", "b", "c"), ("-", "-")), {"a-b-c", "a-c-b"}),
+        (Step(("a", "b", "c"), ("-", "+")), {"a-b+c", "c-b+a"}),
+        (Step(("a", "b", "c"), ("+", "+")), {"a+b+c", "a+c+b", "b+a+c", "b+c+a", "c+a+b", "c+b+a"}),
+        (Step(("a", "b"), ("/",)), {"a/b"}),
+        (Step(("a", "b", "c"), ("*", "+")), {"a*b+c"}),
+    ],
+)
+def test_what_may_trade_places(step: Step, ways: set[str]) -> None:
+    found = set()
+    for seed in range(200):
+        operands, operators = rearranged(step, Random(f"{seed}"))
+        found.add("".join(x + sign for x, sign in zip(operands, (*operators, ""), strict=True)))
+    assert found == ways
+
+
+def test_a_rearrangement_that_leaves_the_numbers_half_way_is_not_made() -> None:
+    # 5-9+8 would pass through -4
+    step = (Step(("a", "b", "c"), ("-", "+")),)
+    numbers = {"a": 12, "b": 9, "c": 5}
+    assert {write(step, numbers, Random(f"{seed}"))[0] for seed in range(50)} == {"<<12-9+5=8>>"}
 
 
 def test_a_third_carries_a_distractor_anywhere_but_at_the_end(problems: dict[str, list[Problem]]) -> None:
@@ -239,5 +311,6 @@ def test_distractors_that_would_matter_are_left_out() -> None:
 
 
 def test_wordprob_refuses_data() -> None:
-    with pytest.raises(UserError, match="reads no data"):
-        make_task("wordprob", "rows.jsonl")
+    for name in ("wordprob", "wordprob-plain"):
+        with pytest.raises(UserError, match=f"`{name}` makes its own problems and reads no data"):
+            make_task(name, "rows.jsonl")

@@ -43,8 +43,8 @@ def fit_config(data):
 @pytest.fixture
 def learn_config(data):
     return LearnConfig(
-        task="jsonl", data=data, budgets=(2, 4), bound_updates=3, policy_updates=3, rows=2, samples=2, warmup=2,
-        width=16, layers=1, precision="fp32",
+        task="jsonl", data=data, texts="data", budgets=(2, 4), bound_updates=3, policy_updates=3, rows=2, samples=2,
+        warmup=2, width=16, layers=1, precision="fp32",
     )  # fmt: skip
 
 

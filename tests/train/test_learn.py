@@ -199,6 +199,10 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
         ({"budgets": (4, 0)}, r"budgets must be at least 1 step each, got \[4, 0\]"),
         ({"samples": 1}, "samples must be at least 2"),
         ({"denoiser_update": "thawed"}, "unknown denoiser update `thawed`. Choices: frozen, joint"),
+        ({"price": -0.1}, "price must be a number of at least 0, got -0.1"),
+        ({"miss": float("nan")}, "miss must be a number of at least 0, got nan"),
+        ({"likelihood": float("inf")}, "likelihood must be a number of at least 0, got inf"),
+        ({"likelihood": 0.0, "miss": 0.0}, "likelihood and miss are both 0"),
         ({"rows": 0}, "rows must be at least 1"),
         ({"bound_updates": -1}, "updates at least 0"),
         ({"bound_updates": 0, "policy_updates": 0}, "nothing to do"),
@@ -312,7 +316,9 @@ def test_two_steps_learn_to_keep_apart_what_depends_on_each_other(stage, most):
     policy = PolicyNetwork(PolicyConfig(4 * 3 + 4, width=16, layers=1, hidden=32)).initialise(generator)
     posterior = PosteriorNetwork(PosteriorConfig(2, width=16, layers=1, hidden=32)).initialise(generator)
     optimizer = torch.optim.Adam([*policy.parameters(), *posterior.parameters()], lr=1e-2)
-    config = LearnConfig(budgets=(2,), samples=4)
+    config = LearnConfig(
+        budgets=(2,), samples=4, likelihood=1.0, miss=0.0, tilt=False, price=0.0, entropy=0.02, beta=0.1
+    )
     start = nll(joint, policy, denoiser)
     for update in range(300):
         draws, progress = Draws(update), update / 300
@@ -325,3 +331,29 @@ def test_two_steps_learn_to_keep_apart_what_depends_on_each_other(stage, most):
         optimizer.zero_grad()
     assert start > 1.9
     assert nll(joint, policy, denoiser) < most * 2 * math.log(2)
+
+
+def steps_after_learning(price, tilt, clean, denoiser):
+    """Mean steps of the paths of the second stage after 150 updates, four positions in at most four steps."""
+    policy = PolicyNetwork(PolicyConfig(4 * 3 + 4, width=16, layers=1, hidden=32))
+    policy.initialise(torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
+    config = LearnConfig(budgets=(4,), samples=4, likelihood=1.0, miss=0.0, tilt=tilt, price=price)
+    for update in range(150):
+        found = policy_loss(clean, policy, denoiser, Draws(update), config, update / 150)
+        found.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return found.report["steps"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tilt", [True, False])
+def test_a_price_buys_fewer_steps_and_a_high_one_leaves_a_single_step(tilt):
+    """Pairs of equal coins: the second step is worth 2 log 2 = 1.39 nats, the third and fourth nothing."""
+    _, clean = copies()
+    clean = replace(clean, budget=torch.full_like(clean.budget, 4))
+    denoiser = TableDenoiser.of(copies()[0], features=True)
+    free, fair, dear = (steps_after_learning(price, tilt, clean, denoiser) for price in (0.0, 0.5, 3.0))
+    assert free > fair + 0.1 > dear
+    assert dear == pytest.approx(1, abs=0.15)

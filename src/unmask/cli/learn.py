@@ -51,12 +51,24 @@ class Learn:
     """Updates of the first stage, on the bound with a posterior that sees the text."""
     policy_updates: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Updates of the second stage, on the policy's own paths."""
+    texts: Annotated[str | None, WORD, AS_PRESET] = None
+    """own: learn from right answers that the denoiser writes first; data: from the responses of the task."""
+    own_count: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Training prompts that the denoiser answers for it."""
+    own_sampler: Annotated[str | None, WORD, AS_PRESET] = None
+    """How it writes them: NAME:key=value,..."""
     rows: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Examples per update."""
     samples: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Orders drawn per example, at least 2."""
     rate: Annotated[float | None, NUMBER, AS_PRESET] = None
     """Learning rate."""
+    price: Annotated[float | None, NUMBER, AS_PRESET] = None
+    """Nats that each step costs in the second stage: more gives fewer steps."""
+    likelihood: Annotated[float | None, NUMBER, AS_PRESET] = None
+    """Credit of a revealed position: this times the log-probability of its true token, less the next."""
+    miss: Annotated[float | None, NUMBER, AS_PRESET] = None
+    """Nats that a position costs whose most probable token is not the true one."""
     denoiser_update: Annotated[str | None, WORD, AS_PRESET] = None
     """frozen leaves the denoiser as it is, joint trains it along and leaves it in OUT/denoiser."""
     checkpoint_every: Annotated[int, WHOLE] = 25
@@ -73,7 +85,10 @@ class Learn:
         """The preset with the given flags in place."""
         check_name(self.task, TASKS, "task", hint="unmask list tasks")
         preset = learn_preset(self.preset or (self.task if self.task in LEARN_PRESETS else "base"))
-        names = ("data", "bound_updates", "policy_updates", "rows", "samples", "rate", "denoiser_update")
+        names = (
+            "data", "bound_updates", "policy_updates", "texts", "own_count", "own_sampler", "rows", "samples", "rate",
+            "price", "likelihood", "miss", "denoiser_update",
+        )  # fmt: skip
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.updates is not None:
             whole = preset.bound_updates + preset.policy_updates
@@ -88,10 +103,12 @@ class Learn:
 
     def run(self) -> None:
         """Learn, and say where the order is."""
-        check_given(self, 1, float("inf"), "updates", "rows", "checkpoint_every", "validate_every", "rule_count")
+        check_given(self, 1, float("inf"), "updates", "rows", "own_count")
+        check_given(self, 1, float("inf"), "checkpoint_every", "validate_every", "rule_count")
         check_given(self, 0, float("inf"), "bound_updates", "policy_updates")
         check_given(self, 2, float("inf"), "samples")
         check_given(self, 0, 1, "rate")
+        check_given(self, 0, 1000, "price", "likelihood", "miss")
         for budget in self.budgets:
             check_number("--budgets", budget, 1)
         self.machine.apply()

@@ -9,6 +9,7 @@ from unmask.tasks.base import Example, Task, checksum
 
 TASKS: dict[str, Callable[[str | Path | None], Task]] = {
     "wordprob": wordprob.load,
+    "wordprob-plain": wordprob.load_plain,
     "arithmetic": arithmetic.load,
     "gsm8k": gsm8k.load,
     "mwp": mwp.load,

@@ -6,7 +6,9 @@
     answer    "32"
 
 Two to five operations, in a chain or with branches that meet; all numbers and results are whole and in 1..50.
-About a third of the problems carry a sentence with a number that does not matter.
+About a third of the problems carry a sentence with a number that does not matter. The response is one of the
+equally likely ways to write the solution down (`wordprob_writing`): `<<4*8=32>>` would do as well. The task
+`wordprob-plain` has the same problems, each solution written in the order in which the text makes its steps possible.
 
 Example i of a split is a pure function of (split, i). A hash of (template, its numbers in ascending order)
 says which of train, validation and test may use these numbers, so the splits share none; `test-templates` has
@@ -39,8 +41,10 @@ from unmask.tasks.wordprob_templates import (
     Distractor,
     Template,
 )
+from unmask.tasks.wordprob_writing import Step, rearranged, sequence
 
-VERSION = "v1"
+VERSION = "v1"  # of the problems
+WRITING = "v1"  # of how their solutions are written
 LARGEST = 50  # of any number that matters: small enough to be learned on two CPU cores
 DISTRACTED = 0.35  # share of problems with a sentence that does not matter
 BUCKETS = {
@@ -52,13 +56,6 @@ BUCKETS = {
 _MOST_TRIES = 100_000  # far above what any template needs; a template that needs more is a bug
 
 Word = TypeVar("Word")
-
-
-class Step(NamedTuple):
-    """One equation: operands are names in the scope (`a`, `r1`, `12`), applied from left to right."""
-
-    operands: tuple[str, ...]
-    operators: tuple[str, ...]
 
 
 class Story(NamedTuple):
@@ -79,7 +76,8 @@ class Problem(NamedTuple):
     numbers: dict[str, int]
     distractor: Distractor | None
     question: str
-    response: str
+    plain: str  # the response in the one way of `wordprob-plain`
+    response: str  # in one of the ways of `wordprob`
     answer: str
 
 
@@ -179,6 +177,15 @@ def _words(rng: Random) -> dict[str, str]:
     }
 
 
+def write(steps: Sequence[Step], numbers: dict[str, int], rng: Random) -> list[str]:
+    """The steps as `<<a+b=c>>` in one of their equivalent ways, all equally likely."""
+    rearrangements = [rearranged(step, rng) for step in steps]
+    # where a rearrangement leaves 1..50 half way (5-9+8), all stay as they were
+    written = solve(rearrangements, numbers) or solve(steps, numbers)
+    assert written is not None
+    return [written[number] for number in sequence(steps, rng)]
+
+
 def _numbers(rng: Random, story: Story, allowed: range) -> tuple[dict[str, int], list[str]]:
     """Draw until the numbers fall into an allowed bucket and all results are whole and small."""
     for _ in range(_MOST_TRIES):
@@ -212,7 +219,10 @@ def problem(split: str, index: int) -> Problem:
         slots["x"] = _integer(rng, *distractor.range)
     question = " ".join(sentences).format_map(slots)
     answer = steps[-1].rpartition("=")[2].removesuffix(">>")
-    return Problem(story, numbers, distractor, question, f"{' '.join(steps)} #### {answer}", answer)
+    plain = f"{' '.join(steps)} #### {answer}"
+    style = Random(f"wordprob/{VERSION}/{split}/{index}/writing {WRITING}")
+    written = f"{' '.join(write(story.steps, numbers | story.literals, style))} #### {answer}"
+    return Problem(story, numbers, distractor, question, plain, written, answer)
 
 
 @dataclass(frozen=True)
@@ -220,6 +230,7 @@ class WordProblems:
     """The task; see the module for an example."""
 
     name: str = "wordprob"
+    plain: bool = False  # write every solution in the one way of the text
     splits: tuple[str, ...] = tuple(BUCKETS)
     response_length: int = 56  # five steps of ten tokens, `####`, two digits and the end make 54
 
@@ -229,7 +240,8 @@ class WordProblems:
 
         def make(index: int) -> Example:
             made = problem(split, index)
-            return Example(f"wordprob/{split}/{index}", made.question, made.response, made.answer)
+            response = made.plain if self.plain else made.response
+            return Example(f"{self.name}/{split}/{index}", made.question, response, made.answer)
 
         return Lazy(make, ENDLESS)
 
@@ -244,6 +256,15 @@ class WordProblems:
 
 def load(data: str | Path | None) -> WordProblems:
     """The task; it reads no data, so `data` must be None."""
+    return _load(WordProblems(), data)
+
+
+def load_plain(data: str | Path | None) -> WordProblems:
+    """The same problems with solutions written in one way; it reads no data either."""
+    return _load(WordProblems("wordprob-plain", plain=True), data)
+
+
+def _load(task: WordProblems, data: str | Path | None) -> WordProblems:
     if data is not None:
-        raise UserError(f"task `wordprob` makes its own problems and reads no data: leave out `{data}`")
-    return WordProblems()
+        raise UserError(f"task `{task.name}` makes its own problems and reads no data: leave out `{data}`")
+    return task

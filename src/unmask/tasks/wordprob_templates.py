@@ -7,7 +7,7 @@ A template is a text with slots, the steps that solve it, and the range of each 
 Slots: {name} {other} {third} are different people, and {he} {him} {his} {He} belong to {name}. {item} {item2}
 {food} {place} are words, and so is {spare}, an item that the problem does not use. {k:times} says a number as
 "twice" or "three times", {k:part} as "half of" or "a third of".
-Steps come in the order in which the text makes them possible, so the response is a function of the question.
+Steps come in the order in which the text makes them possible.
 
 Frozen as version v1: a change here changes the data of every record, so add a v2 instead.
 """

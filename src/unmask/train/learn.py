@@ -19,17 +19,28 @@ from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.folder import TextDenoiser, save_denoiser
 from unmask.denoisers.transformer import Transformer
-from unmask.objectives import bound_surrogate, path_log_likelihoods, reward_surrogate, vimco_surrogate
+from unmask.objectives import (
+    Credit,
+    bound_surrogate,
+    log_mean_exp,
+    path_log_likelihoods,
+    tilted_paths,
+    vimco_surrogate,
+)
 from unmask.orders.folder import LearnedOrder, save_order
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.orders.posterior import PosteriorConfig, PosteriorNetwork, paced
 from unmask.reveals.score_ratio import ScoreLaw, at_temperature
+from unmask.samplers import make_sampler
 from unmask.samplers.learned import DecodeRule
+from unmask.samplers.options import check_choice
 from unmask.tasks import make_task
+from unmask.tasks.base import Example, Task
 from unmask.train.batches import Batch, Batches
 from unmask.train.checkpoint import load_checkpoint, restoring, save_checkpoint
 from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
-from unmask.train.runs import RunLog, open_run
+from unmask.train.own_texts import own_texts
+from unmask.train.runs import Line, RunLog, open_run
 from unmask.train.schedule import trapezoid
 
 
@@ -39,9 +50,15 @@ class LearnConfig:
 
     budgets: one network serves them all; each row of a batch draws one.
     bound_updates: first stage (equations 2-6), posterior and policy. policy_updates: second stage (equation 6b).
-    likelihood, reward: weights of the multi-sample bound and of the chance that greedy decoding writes the text.
-    price: share of the reward that each step after the first costs, so that easy texts take fewer (after Jazbec et
-        al. 2512.09106, whose reward shrinks with the steps in the same multiplicative way).
+    texts: `data` learns from the responses of the task, `own` from right answers that the denoiser writes first, to
+        `own_count` training prompts by `own_sampler` (see `train.own_texts`).
+    likelihood, miss: what the second stage credits a path with, see `objectives.Credit`. 1 and 0 is the likelihood of
+        the text (equation 6b); 0 and 3 about the chance that greedy decoding writes it.
+    tilt: draw the paths of the second stage with each step's credit summed out (equation 6c) instead of as they come
+        (6b). Far better where most positions are right or wrong; on small symmetric problems the plain paths leave
+        the plateau between equally good orders sooner.
+    price: nats that each step after the first costs in the second stage, so that easy texts take fewer (after Jazbec
+        et al. 2512.09106, whose reward shrinks with the steps in the same multiplicative way).
     tau, tau_end: temperature of equation 3, geometric from one to the other; 0 keeps the expected count at
         |M| / (steps left) instead.
     beta: weight of the divergence at the start of the first stage; it rises to 1.
@@ -50,24 +67,28 @@ class LearnConfig:
 
     task: str = "wordprob"
     data: str | None = None
+    texts: str = "own"
+    own_count: int = 5_000
+    own_sampler: str = "threshold:level=0.9"
     budgets: tuple[int, ...] = (2, 4, 8, 16)
-    bound_updates: int = 100
-    policy_updates: int = 700
-    rows: int = 16
-    samples: int = 8
+    bound_updates: int = 0
+    policy_updates: int = 400
+    rows: int = 32
+    samples: int = 4
     steps_per_row: int = 2
-    rate: float = 1e-3
+    rate: float = 2e-3
     weight_decay: float = 0.01
     warmup: int = 20
     decay: float = 0.3
     clip: float = 1.0
-    likelihood: float = 1.0
-    reward: float = 1.0
-    price: float = 0.0
+    likelihood: float = 0.0
+    miss: float = 3.0
+    tilt: bool = True
+    price: float = 0.02
     tau: float = 0.0
     tau_end: float = 0.0
     beta: float = 0.1
-    entropy: float = 0.02
+    entropy: float = 0.0
     width: int = 64
     layers: int = 2
     seed: int = 0
@@ -93,10 +114,18 @@ def check(config: LearnConfig) -> None:
     """Raise a UserError on the first setting that cannot be."""
     if not config.budgets or min(config.budgets) < 1:
         raise UserError(f"budgets must be at least 1 step each, got {list(config.budgets)}")
+    check_choice("texts", config.texts, ("data", "own"))
+    if config.texts == "own":
+        if config.own_count < 1:
+            raise UserError(f"own_count must be at least 1 prompt, got {config.own_count}")
+        make_sampler(config.own_sampler, end_token=0)
     if config.samples < 2:
         raise UserError(f"samples must be at least 2 (the baseline leaves one out), got {config.samples}")
-    if not 0 <= config.price < 1:
-        raise UserError(f"price must be at least 0 and below 1 (a share of the reward), got {config.price}")
+    for name in ("likelihood", "miss", "price"):
+        if not 0 <= getattr(config, name) < math.inf:
+            raise UserError(f"{name} must be a number of at least 0, got {getattr(config, name)}")
+    if config.likelihood == 0 and config.miss == 0:
+        raise UserError("likelihood and miss are both 0: the second stage would have nothing to learn from")
     if config.denoiser_update not in ("frozen", "joint"):
         raise UserError(f"unknown denoiser update `{config.denoiser_update}`. Choices: frozen, joint")
     if config.rows < 1 or config.bound_updates < 0 or config.policy_updates < 0:
@@ -160,24 +189,42 @@ def policy_loss(
     config: LearnConfig,
     progress: float,
 ) -> StageLoss:
-    """Second stage: minus the multi-sample bound on the policy's own paths, reward and entropy mixed in."""
-    paths = path_log_likelihoods(clean, policy, denoiser, draws=draws, samples=config.samples)
-    right = (paths.misses == 0).float()
-    surrogate = config.likelihood * vimco_surrogate(paths.log_likelihood, paths.log_policy)
-    if config.reward:
-        steps = paths.order.num_steps.view_as(right)
-        earned = right * (1 - config.price * (steps - 1)).clamp(min=0)
-        surrogate = surrogate + config.reward * reward_surrogate(earned, paths.log_policy)
-    surrogate = surrogate + config.entropy * (1 - progress) * paths.entropy.mean(dim=-1)
-    many = paths.log_likelihood.detach().logsumexp(dim=-1) - math.log(config.samples)
+    """Second stage: minus the multi-sample bound on the policy's paths, steps paid for and entropy mixed in."""
+    credit = Credit(config.likelihood, config.miss)
+    if config.tilt:
+        tilted = tilted_paths(clean, policy, denoiser, draws=draws, samples=config.samples, credit=credit)
+        credits, drawn, entropy, misses, order = tilted
+    else:
+        paths = path_log_likelihoods(clean, policy, denoiser, draws=draws, samples=config.samples)
+        credits = credit.likelihood * paths.log_likelihood - credit.miss * paths.misses
+        drawn, entropy, misses, order = paths.log_policy, paths.entropy, paths.misses, paths.order
+    steps = order.num_steps.view_as(credits)
+    surrogate = vimco_surrogate(credits - config.price * (steps - 1), drawn)
+    surrogate = surrogate + config.entropy * (1 - progress) * entropy.mean(dim=-1)
     report = {
-        "bound": many.mean().item(),
-        "likelihood": paths.log_likelihood.mean().item(),
-        "exact": right.mean().item(),
-        "entropy": paths.entropy.mean().item(),
-        "steps": paths.order.num_steps.float().mean().item(),
+        "bound": log_mean_exp(credits.detach()).mean().item(),
+        "credit": credits.detach().exp().mean().item(),
+        "misses": misses.mean().item(),
+        "entropy": entropy.mean().item(),
+        "steps": steps.float().mean().item(),
     }
     return StageLoss(-surrogate.mean(), report)
+
+
+def stage_loss(
+    update: int,
+    clean: Canvas,
+    posterior: PosteriorNetwork,
+    policy: PolicyNetwork,
+    denoiser: Callable[[Canvas], Denoised],
+    draws: Draws,
+    config: LearnConfig,
+) -> StageLoss:
+    """The loss of whichever stage `update` (from 0) belongs to."""
+    if update < config.bound_updates:
+        return bound_loss(clean, posterior, policy, denoiser, draws, config, update / config.bound_updates)
+    progress = (update - config.bound_updates) / config.policy_updates
+    return policy_loss(clean, policy, denoiser, draws, config, progress)
 
 
 def frozen_scorer(network: Transformer, precision: str) -> Callable[[Canvas], Denoised]:
@@ -211,11 +258,15 @@ def learn(
     """
     check(config)
     task = make_task(config.task, config.data)
-    batches = Batches(
-        task.examples("train"), denoiser.codec, config.rows, denoiser.response_length,
-        denoiser.context, config.seed + 1, pad_to=1,
-    )  # fmt: skip
-    batches.batch(0)  # what is wrong with the data shows here, before the folder is claimed
+
+    def batches_of(examples: Sequence[Example]) -> Batches:
+        found = Batches(
+            examples, denoiser.codec, config.rows, denoiser.response_length, denoiser.context, config.seed + 1, pad_to=1
+        )
+        found.batch(0)
+        return found
+
+    batches = batches_of(task.examples("train"))  # what is wrong with the data shows before the folder is claimed
     joint = config.denoiser_update == "joint"
     network = denoiser.network.to(config.device).eval()
     if joint:
@@ -234,6 +285,8 @@ def learn(
     skip = ("device", "data")
     known = {key: value for key, value in asdict(config).items() if key not in skip}
     open_run(out, "learn", known | (identity or {}), overwrite)
+    if config.texts == "own":
+        batches = batches_of(write_texts(denoiser, task, config, out / "texts.jsonl"))
     total, done, checkpoint = config.bound_updates + config.policy_updates, 0, out / "checkpoint.safetensors"
     if checkpoint.exists():
         tensors, meta = load_checkpoint(checkpoint)
@@ -250,12 +303,7 @@ def learn(
             batch = batches.batch(update)
             draws = Draws(config.seed * 1_000_003 + update)
             clean = draw_budgets(Batch(batch.canvas.to(config.device), []).canvas, config.budgets, draws)
-            if update < config.bound_updates:
-                progress = update / config.bound_updates
-                stage = bound_loss(clean, posterior, policy, scorer, draws, config, progress)
-            else:
-                progress = (update - config.bound_updates) / config.policy_updates
-                stage = policy_loss(clean, policy, scorer, draws, config, progress)
+            stage = stage_loss(update, clean, posterior, policy, scorer, draws, config)
             stage.loss.backward()  # type: ignore[no-untyped-call]
             norm = clip_gradient(learners.parameters(), config.clip)
             if not (torch.isfinite(stage.loss) and torch.isfinite(norm)):
@@ -281,6 +329,20 @@ def learn(
     if joint:
         save_denoiser(replace(denoiser, card=denoiser.card | {"trained along": asdict(config)}), out / "denoiser")
     return LearnResult(finished, out / "order", validation)
+
+
+def write_texts(denoiser: TextDenoiser, task: Task, config: LearnConfig, path: Path) -> list[Example]:
+    """The denoiser's own texts, written at the precision it is learned with, under a progress line."""
+    rough = config.precision == "bf16"
+    writer = replace(denoiser, network=copy.deepcopy(denoiser.network).bfloat16()) if rough else denoiser
+    line = Line("write texts", config.own_count)
+    try:
+        return own_texts(
+            writer, task, path, count=config.own_count, sampler=config.own_sampler,
+            progress=lambda at: line.show(at.done, f"{at.right} right"),
+        )  # fmt: skip
+    finally:
+        line.close()
 
 
 def state(learners: nn.Module, optimizers: Sequence[Optimizers]) -> dict[str, Tensor]:

@@ -66,8 +66,8 @@ def learn_gsm8k() -> LearnConfig:
 def learn_tiny() -> LearnConfig:
     """Seconds on one core: for tests and for trying the commands out."""
     return LearnConfig(
-        budgets=(2, 4), bound_updates=4, policy_updates=8, rows=4, samples=2, warmup=2, width=16, layers=1,
-        precision="fp32",
+        texts="data", budgets=(2, 4), bound_updates=4, policy_updates=8, rows=4, samples=2, warmup=2, width=16,
+        layers=1, precision="fp32",
     )  # fmt: skip
 
 

@@ -62,18 +62,12 @@ def logged_at(line: str) -> float:
     return float(entry.get("update", 0)) if isinstance(entry, dict) else float("inf")
 
 
-class RunLog:
-    """log.jsonl in the run's folder, and a progress line on stderr.
+class Line:
+    """A progress line on stderr; a plain line now and then where nobody watches a terminal."""
 
-    A resumed run first drops the lines logged after the checkpoint it resumes from.
-    """
-
-    def __init__(self, path: Path, total: int, start: int, title: str) -> None:
-        self.path, self.total, self.title = path, total, title
-        self.began, self.start, self._last_plain = time.monotonic(), start, 0.0
-        if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            write_text(path, "".join(line + "\n" for line in lines if logged_at(line) <= start))
+    def __init__(self, title: str, total: int, start: int = 0) -> None:
+        self.title, self.total, self.start = title, total, start
+        self.began, self._last_plain = time.monotonic(), 0.0
         self.console = Console(stderr=True)
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -83,14 +77,37 @@ class RunLog:
         if self.console.is_terminal:
             self.progress.start()
 
-    def show(self, update: int, note: str) -> None:
-        """Move the line. Where stderr is not a terminal, a plain line now and then instead."""
-        self.progress.update(self._bar, completed=update, note=note)
+    def show(self, done: int, note: str) -> None:
+        """Move the line."""
+        self.progress.update(self._bar, completed=done, note=note)
         now = time.monotonic()
         if not self.console.is_terminal and now - self._last_plain > PLAIN_EVERY:
             self._last_plain = now
-            left = (now - self.began) / max(1, update - self.start) * (self.total - update)
-            print(f"{self.title} {update}/{self.total}  {note}  {left / 60:.1f} min left", file=sys.stderr, flush=True)
+            left = (now - self.began) / max(1, done - self.start) * (self.total - done)
+            print(f"{self.title} {done}/{self.total}  {note}  {left / 60:.1f} min left", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Put the terminal back."""
+        if self.console.is_terminal:
+            self.progress.stop()
+
+
+class RunLog:
+    """log.jsonl in the run's folder, and a progress line.
+
+    A resumed run first drops the lines logged after the checkpoint it resumes from.
+    """
+
+    def __init__(self, path: Path, total: int, start: int, title: str) -> None:
+        self.path = path
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            write_text(path, "".join(line + "\n" for line in lines if logged_at(line) <= start))
+        self.line = Line(title, total, start)
+
+    def show(self, update: int, note: str) -> None:
+        """Move the line."""
+        self.line.show(update, note)
 
     def write(self, entry: dict[str, Any]) -> None:
         """Append one line to log.jsonl."""
@@ -99,5 +116,4 @@ class RunLog:
 
     def close(self) -> None:
         """Put the terminal back."""
-        if self.console.is_terminal:
-            self.progress.stop()
+        self.line.close()
