@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 from unmask.cli.common import PATH_WORD, WHOLE, WORD, Machine, check_number, default, find_order
-from unmask.cli.watch import Watch
 from unmask.core.errors import UserError
 from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.hub import load_denoiser
@@ -19,6 +18,7 @@ from unmask.orders.folder import LearnedOrder, load_order
 from unmask.samplers import SAMPLERS, make_sampler
 from unmask.tasks import make_task
 from unmask.tasks.base import Task, check_split
+from unmask.train.line import Line
 
 DEFAULT_SAMPLERS = ("iid", "random", "left-to-right", "top-prob", "margin", "entropy")
 
@@ -83,7 +83,7 @@ class Bench:
         orders = load_orders(self.orders, self.machine.device)
         denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
         samplers = self.tuned(denoiser, task, orders) if self.tune else list(self.samplers)
-        with Watch("bench") as watch:
+        with Line("bench") as line:
             rows = bench(
                 denoiser,
                 task,
@@ -96,7 +96,7 @@ class Bench:
                 count=self.count,
                 out=self.out,
                 overwrite=self.overwrite,
-                progress=lambda at: show(watch, at),
+                progress=lambda at: show(line, at),
                 batch=self.batch,
             )
         print_rows(rows, self.json)
@@ -112,7 +112,7 @@ class Bench:
                 taken = deployed_accuracy(denoiser, task, "validation", self.tune_count, order, budget)
                 goals.append((taken.steps_mean, taken.steps_max))
         chosen: dict[str, None] = {}
-        with Watch("tune") as watch:
+        with Line("tune") as line:
             for number, (mean, most) in enumerate(goals):
                 found: dict[str, Tuned] = tune(
                     denoiser,
@@ -123,7 +123,7 @@ class Bench:
                     count=self.tune_count,
                     out=self.out,
                     overwrite=self.overwrite and number == 0,
-                    progress=lambda trial: show_trial(watch, trial),
+                    progress=lambda trial: show_trial(line, trial),
                 )
                 chosen |= dict.fromkeys(bench_samplers(found))
         return list(chosen)
@@ -150,16 +150,16 @@ def load_orders(words: tuple[str, ...], device: str) -> dict[str, LearnedOrder]:
     return found
 
 
-def show(watch: Watch, at: Progress) -> None:
+def show(line: Line, at: Progress) -> None:
     """A line on where the bench stands."""
     share = f"{100 * at.right / at.done:.1f} %" if at.done else ""
-    watch.show(f"{at.sampler} @{at.budget} seed {at.seed}  {share}", at.done, at.total)
+    line.show(at.done, f"{at.sampler} @{at.budget} seed {at.seed}  {share}", at.total)
 
 
-def show_trial(watch: Watch, trial: Trial) -> None:
+def show_trial(line: Line, trial: Trial) -> None:
     """A line on what was tried last."""
     spec, budget = trial.candidate
-    watch.show(f"{spec} @{budget}  {100 * trial.accuracy.accuracy:.1f} %", trial.done, trial.done)
+    line.show(trial.done, f"{spec} @{budget}  {100 * trial.accuracy.accuracy:.1f} %", trial.done)
 
 
 def print_rows(rows: list[TableRow], as_json: bool) -> None:

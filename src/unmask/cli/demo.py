@@ -10,7 +10,6 @@ from unmask import __version__
 from unmask.cli.bench import check_records_folder, show
 from unmask.cli.common import WHOLE, WORD, Machine, check_number, say
 from unmask.cli.learn import describe, learn_order
-from unmask.cli.watch import Watch
 from unmask.core.files import read_json, write_text
 from unmask.denoisers.codec import Codec
 from unmask.denoisers.folder import TextDenoiser
@@ -23,6 +22,7 @@ from unmask.samplers.generate import Generation, decode
 from unmask.tasks import make_task
 from unmask.tasks.base import Example
 from unmask.train.learn import LearnConfig
+from unmask.train.line import Line
 from unmask.train.presets import learn_preset
 
 HEURISTICS = ("iid", "random", "left-to-right", "top-prob", "margin", "entropy")
@@ -63,7 +63,7 @@ class Demo:
         denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
         order = self.learned(denoiser, config)
         say(f"measuring it on {self.count} test problems")
-        with Watch("bench") as watch:
+        with Line("bench") as line:
             rows = bench(
                 denoiser,
                 task,
@@ -76,7 +76,7 @@ class Demo:
                 count=self.count,
                 out=self.out,
                 overwrite=self.overwrite,
-                progress=lambda at: show(watch, at),
+                progress=lambda at: show(line, at),
             )
         example = task.examples("test")[0]
         budget = sorted(config.budgets)[len(config.budgets) // 2]
@@ -162,9 +162,7 @@ def playback(generation: Generation, codec: Codec) -> list[str]:
     ]
     lines = []
     for step in range(1, generation.steps + 1):
-        text = "".join(
-            piece if at <= step else "_" for piece, at in zip(pieces, generation.revealed_at, strict=True)
-        )
+        text = "".join(piece if at <= step else "_" for piece, at in zip(pieces, generation.revealed_at, strict=True))
         new = sum(at == step for at in generation.revealed_at)
         lines.append(f"step {step}, {new:2d} new: {text}")
     return lines

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from unmask.cli.common import NUMBER, PATH_WORD, WHOLE, WORD, Machine, check_given, check_number, default, say
-from unmask.cli.watch import Watch
 from unmask.core.registry import check_name
 from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.hub import load_denoiser
@@ -17,6 +16,7 @@ from unmask.samplers.learned import DecodeRule
 from unmask.tasks import TASKS, make_task
 from unmask.tasks.base import Task
 from unmask.train.learn import LearnConfig, LearnResult, learn
+from unmask.train.line import Line
 from unmask.train.presets import LEARN_PRESETS, learn_preset
 
 VALIDATION_PROBLEMS = 100
@@ -148,14 +148,14 @@ def learn_order(
         return accuracies(order, denoiser, task, config.budgets)
 
     def choose(order: LearnedOrder, denoiser: TextDenoiser) -> tuple[dict[int, DecodeRule], dict[str, Any]]:
-        with Watch("pick decode rules") as watch:
+        with Line("pick decode rules") as line:
             return choose_rules(
                 order,
                 denoiser,
                 task,
                 config.budgets,
                 count=rule_count,
-                progress=lambda trial: watch.show(f"budget {trial.budget}", trial.done, trial.total),
+                progress=lambda trial: line.show(trial.done, f"budget {trial.budget}", trial.total),
             )
 
     return learn(
@@ -171,9 +171,7 @@ def learn_order(
     )
 
 
-def accuracies(
-    order: LearnedOrder, denoiser: TextDenoiser, task: Task, budgets: tuple[int, ...]
-) -> dict[str, float]:
+def accuracies(order: LearnedOrder, denoiser: TextDenoiser, task: Task, budgets: tuple[int, ...]) -> dict[str, float]:
     """Accuracy as deployed at each budget, on the first validation problems."""
     return {
         f"accuracy@{budget}": deployed_accuracy(

@@ -38,9 +38,10 @@ from unmask.tasks import make_task
 from unmask.tasks.base import Example, Task
 from unmask.train.batches import Batch, Batches
 from unmask.train.checkpoint import load_checkpoint, restoring, save_checkpoint
+from unmask.train.line import Line
 from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
 from unmask.train.own_texts import own_texts
-from unmask.train.runs import Line, RunLog, open_run
+from unmask.train.runs import RunLog, open_run
 from unmask.train.schedule import trapezoid
 
 
@@ -335,14 +336,11 @@ def write_texts(denoiser: TextDenoiser, task: Task, config: LearnConfig, path: P
     """The denoiser's own texts, written at the precision it is learned with, under a progress line."""
     rough = config.precision == "bf16"
     writer = replace(denoiser, network=copy.deepcopy(denoiser.network).bfloat16()) if rough else denoiser
-    line = Line("write texts", config.own_count)
-    try:
+    with Line("write texts", config.own_count) as line:
         return own_texts(
             writer, task, path, count=config.own_count, sampler=config.own_sampler,
             progress=lambda at: line.show(at.done, f"{at.right} right"),
         )  # fmt: skip
-    finally:
-        line.close()
 
 
 def state(learners: nn.Module, optimizers: Sequence[Optimizers]) -> dict[str, Tensor]:

@@ -2,18 +2,12 @@
 
 import json
 import shutil
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, write_json, write_text
-
-PLAIN_EVERY = 30.0  # seconds between lines when nobody watches a terminal
+from unmask.train.line import Line
 
 
 def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) -> None:
@@ -60,36 +54,6 @@ def logged_at(line: str) -> float:
     except ValueError:
         return float("inf")
     return float(entry.get("update", 0)) if isinstance(entry, dict) else float("inf")
-
-
-class Line:
-    """A progress line on stderr; a plain line now and then where nobody watches a terminal."""
-
-    def __init__(self, title: str, total: int, start: int = 0) -> None:
-        self.title, self.total, self.start = title, total, start
-        self.began, self._last_plain = time.monotonic(), 0.0
-        self.console = Console(stderr=True)
-        self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"), TimeRemainingColumn(), console=self.console, transient=True,
-        )  # fmt: skip
-        self._bar = self.progress.add_task(title, total=total, completed=start, note="")
-        if self.console.is_terminal:
-            self.progress.start()
-
-    def show(self, done: int, note: str) -> None:
-        """Move the line."""
-        self.progress.update(self._bar, completed=done, note=note)
-        now = time.monotonic()
-        if not self.console.is_terminal and now - self._last_plain > PLAIN_EVERY:
-            self._last_plain = now
-            left = (now - self.began) / max(1, done - self.start) * (self.total - done)
-            print(f"{self.title} {done}/{self.total}  {note}  {left / 60:.1f} min left", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Put the terminal back."""
-        if self.console.is_terminal:
-            self.progress.stop()
 
 
 class RunLog:
