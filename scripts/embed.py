@@ -2,7 +2,7 @@
 
     python scripts/embed.py runs/wordprob docs/records/wordprob-one-per-step
 
-The first folder is what `unmask fit --preset wordprob --task wordprob --out ...` left; the second is what
+The first folder is what `unmask fit --preset wordprob --task wordprob --out ...` left, run twice as the card says; the second is what
 `unmask bench --denoiser RUN/denoiser --task wordprob --one-per-step top-prob left-to-right ...` left. The card quotes
 only what stands in them.
 """
@@ -29,8 +29,8 @@ def card(run: Path, bench: Path) -> str:
         "A 1.3-million-parameter masked-diffusion denoiser for generated arithmetic word problems, to learn orders on "
         "and to test with. English templates only; it knows nothing else.",
         "",
-        f"Recipe: `unmask fit --preset wordprob --task wordprob --out DIR`, {last['update']} updates, "
-        f"seed {identity['seed']}, on two CPU cores. Configuration: `config.json`, entry `card`.",
+        "Recipe: `unmask fit --preset wordprob --task wordprob --updates 12000 --out DIR`, then the same command with "
+        f"`--updates {last['update']}`, seed {identity['seed']}, on CPU. Configuration: `config.json`, entry `card`.",
         "",
         f"Measured on {rows[0]['n']} problems of the split `{header['config']['split']}`, commit {header['commit']}:",
         "",

@@ -10,7 +10,7 @@ from torch import Tensor
 from unmask.core.draws import Draws
 from unmask.core.order import ordered_partitions
 from unmask.exact.enumerate import log_marginal
-from unmask.objectives import vimco
+from unmask.objectives import path_log_likelihoods, vimco
 from unmask.objectives.paths import Truth
 from unmask.objectives.rollout import before_step, paths_of
 from unmask.objectives.tilted import Credit, tilted_paths
@@ -156,6 +156,16 @@ def test_misses_are_counted_on_the_drawn_path() -> None:
         best = denoised.to_rows(denoised.logits(slice(None)).argmax(-1), -1)
         expected += ((best != every.tokens) & paths.order.revealed_at(step)).sum(-1)
     assert torch.equal(paths.misses.flatten(), expected)
+
+
+def test_the_likelihood_of_a_path_is_that_of_equation_6b_whatever_the_credit() -> None:
+    problem = Problem.random(7, length=4, rows=5)
+    settings = {"draws": Draws(0), "samples": 3}
+    paths = tilted_paths(problem.clean, problem.policy, problem.denoiser, credit=Credit(0, 2), **settings)
+    same = path_log_likelihoods(problem.clean, problem.policy, problem.denoiser, order=paths.order, **settings)
+    assert torch.allclose(paths.log_likelihood, same.log_likelihood)
+    assert_same_gradients(gradients(problem, paths.log_likelihood.sum()), gradients(problem, same.log_likelihood.sum()))
+    assert float(gradients(problem, paths.log_likelihood.sum())["theta"].abs().sum()) > 0.1
 
 
 def test_credit_by_hand() -> None:

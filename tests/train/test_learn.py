@@ -17,8 +17,10 @@ from unmask.orders.folder import load_order
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.orders.posterior import PosteriorConfig, PosteriorNetwork, paced
 from unmask.samplers import DecodeRule
+from unmask.tasks import make_task
 from unmask.train import fit as fit_module
 from unmask.train import learn as module
+from unmask.train.batches import Batches
 from unmask.train.checkpoint import load_checkpoint
 from unmask.train.learn import (
     LearnConfig,
@@ -101,6 +103,26 @@ def test_a_denoiser_trained_along_changes_in_either_stage_and_is_left_beside_the
     after = weights_of(denoiser.network)
     assert all(not torch.equal(after[name], before[name]) for name in before)
     assert same(weights_of(load_folder(tmp_path / "run" / "denoiser").network), after)
+
+
+@pytest.mark.parametrize("tilt", [True, False])
+def test_a_denoiser_trained_along_is_fitted_to_the_texts(make_denoiser, learn_config, tmp_path, tilt):
+    """Misses alone have no gradient: the head, which no policy reads, is taught by the likelihood along the paths."""
+    config = replace(
+        learn_config, bound_updates=0, policy_updates=40, rows=8, tilt=tilt, denoiser_update="joint",
+        denoiser_rate=1e-2, precision="bf16",
+    )  # fmt: skip
+    denoiser = make_denoiser()
+    texts = Batches(make_task("jsonl", config.data).examples("train"), denoiser.codec, 40, 60, 160, 0).batch(0).canvas
+
+    def loss():
+        with torch.no_grad():
+            seen = denoiser.network(texts)
+            return -seen.log_prob(seen.from_rows(texts.tokens)).mean().item()
+
+    before = loss()
+    learn(denoiser, config, tmp_path / "run")
+    assert loss() < 0.7 * before
 
 
 @pytest.mark.parametrize(("stage", "learner"), [("bound", "posterior"), ("bound", "policy"), ("policy", "policy")])

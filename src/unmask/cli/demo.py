@@ -25,7 +25,7 @@ from unmask.train.learn import LearnConfig
 from unmask.train.line import Line
 from unmask.train.presets import learn_preset
 
-HEURISTICS = ("iid", "random", "left-to-right", "top-prob", "margin", "entropy")
+HEURISTICS = ("iid", "random", "left-to-right", "top-prob", "margin", "entropy", "threshold:level=0.9")
 ONE_PER_STEP = ("top-prob", "left-to-right", "learned")
 
 

@@ -67,6 +67,8 @@ class TiltedPaths(NamedTuple):
     log_drawn:  [B, K], sum_t log r(S_t), the law the path was drawn from; differentiable likewise.
     entropy:    [B, K], summed entropy of the policy itself where it had a choice.
     misses:     [B, K], positions at which the most probable token was not the true one, no gradient.
+    log_likelihood: [B, K], sum_t log p_theta(x_{S_t} | .), differentiable in theta: what a denoiser that is trained
+                along is fitted by.
     order:      the paths, [B * K] rows.
     """
 
@@ -74,6 +76,7 @@ class TiltedPaths(NamedTuple):
     log_drawn: Tensor
     entropy: Tensor
     misses: Tensor
+    log_likelihood: Tensor
     order: Order
 
 
@@ -85,6 +88,7 @@ class _Walked(NamedTuple):
     log_drawn: Tensor
     entropy: Tensor
     misses: Tensor
+    log_likelihood: Tensor
 
 
 def tilted_paths(
@@ -114,8 +118,9 @@ def tilted_paths(
             log_drawn=torch.where(last, 0.0, tilted.law.log_prob(given)),
             entropy=torch.where(last, 0.0, law.entropy()),
             misses=torch.where(given, truth.missed, 0.0).sum(-1),
+            log_likelihood=torch.where(given, truth.log_prob, 0.0).sum(-1),
         )
 
     walked, totals = walk_paths(clean, policy, denoiser, step, samples=samples, order=order)
-    log_weight, log_drawn, entropy, misses = totals
-    return TiltedPaths(log_weight, log_drawn, entropy, misses, walked)
+    log_weight, log_drawn, entropy, misses, log_likelihood = totals
+    return TiltedPaths(log_weight, log_drawn, entropy, misses, log_likelihood, walked)

@@ -64,6 +64,8 @@ class LearnConfig:
         |M| / (steps left) instead.
     beta: weight of the divergence at the start of the first stage; it rises to 1.
     entropy: weight of the policy's entropy at the start of the second stage; it falls to 0.
+    denoiser_update: `frozen`, or `joint`: the denoiser is trained along, in the second stage by the log-likelihood per
+        position of the text along the paths walked.
     """
 
     task: str = "wordprob"
@@ -194,11 +196,12 @@ def policy_loss(
     credit = Credit(config.likelihood, config.miss)
     if config.tilt:
         tilted = tilted_paths(clean, policy, denoiser, draws=draws, samples=config.samples, credit=credit)
-        credits, drawn, entropy, misses, order = tilted
+        credits, drawn, entropy, misses, likelihood, order = tilted
     else:
         paths = path_log_likelihoods(clean, policy, denoiser, draws=draws, samples=config.samples)
         credits = credit.likelihood * paths.log_likelihood - credit.miss * paths.misses
         drawn, entropy, misses, order = paths.log_policy, paths.entropy, paths.misses, paths.order
+        likelihood = paths.log_likelihood
     steps = order.num_steps.view_as(credits)
     surrogate = vimco_surrogate(credits - config.price * (steps - 1), drawn)
     surrogate = surrogate + config.entropy * (1 - progress) * entropy.mean(dim=-1)
@@ -209,7 +212,10 @@ def policy_loss(
         "entropy": entropy.mean().item(),
         "steps": steps.float().mean().item(),
     }
-    return StageLoss(-surrogate.mean(), report)
+    loss = -surrogate.mean()
+    if config.denoiser_update == "joint":  # misses have no gradient: without this the denoiser would learn nothing
+        loss = loss - likelihood.mean(dim=-1).sum() / clean.masked.sum()
+    return StageLoss(loss, report)
 
 
 def stage_loss(
@@ -235,6 +241,16 @@ def frozen_scorer(network: Transformer, precision: str) -> Callable[[Canvas], De
     @torch.no_grad()
     def score(canvas: Canvas) -> Denoised:
         return frozen(canvas)  # type: ignore[no-any-return]
+
+    return score
+
+
+def trained_scorer(network: Transformer, precision: str) -> Callable[[Canvas], Denoised]:
+    """The denoiser with gradient; with bfloat16 matrix products if asked for."""
+
+    def score(canvas: Canvas) -> Denoised:
+        with torch.autocast(canvas.tokens.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            return network(canvas)  # type: ignore[no-any-return]
 
     return score
 
@@ -294,7 +310,7 @@ def learn(
         with restoring(checkpoint):
             restore(learners, optimizers, tensors)
             done = int(meta["update"])
-    scorer: Callable[[Canvas], Denoised] = network if joint else frozen_scorer(network, config.precision)
+    scorer = (trained_scorer if joint else frozen_scorer)(network, config.precision)
     log = RunLog(out / "log.jsonl", total, done, "learn")
     order = LearnedOrder(policy, {}, {})
     seen: dict[str, float] = {}

@@ -8,8 +8,12 @@ from unmask.train.learn import LearnConfig
 
 
 def wordprob() -> FitConfig:
-    """The recipe of the bundled denoiser: 1.3 M parameters, 0.8 M made-up examples, half an hour on two CPU cores."""
-    return FitConfig(task="wordprob", mix=("arithmetic=0.4",), updates=12_000, compile=True)
+    """The recipe of the bundled denoiser: 1.3 M parameters, 1.5 M made-up examples, an hour on two CPU cores.
+
+    The bundled one was fitted to `--updates 12000` first and then, by the same command, to 24,000: the learning rate
+    rose and fell twice.
+    """
+    return FitConfig(task="wordprob", mix=("arithmetic=0.4",), updates=24_000, compile=True)
 
 
 def base() -> FitConfig:
@@ -19,7 +23,7 @@ def base() -> FitConfig:
 
 def mwp() -> FitConfig:
     """Word problems written by people: a few thousand rows, so a smaller vocabulary and more weight decay."""
-    return FitConfig(task="mwp", updates=6_000, vocabulary=1024, weight_decay=0.1, context=192, compile=True)
+    return FitConfig(task="mwp", updates=3_000, vocabulary=1024, weight_decay=0.1, context=192, compile=True)
 
 
 def gsm8k() -> FitConfig:
@@ -39,8 +43,8 @@ def tiny() -> FitConfig:
 
 
 def learn_wordprob() -> LearnConfig:
-    """The order of the bundled denoiser."""
-    return LearnConfig(task="wordprob")
+    """One order of the bundled denoiser for every number of steps; half an hour on one CPU core."""
+    return LearnConfig(task="wordprob", budgets=(2, 3, 4, 6, 8, 16), policy_updates=800)
 
 
 def learn_base() -> LearnConfig:
