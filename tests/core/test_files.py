@@ -5,7 +5,7 @@ import os
 import pytest
 
 from unmask.core.errors import UserError
-from unmask.core.files import read_json, replacing, replacing_folder, write_json, write_text
+from unmask.core.files import open_held, read_json, replacing, replacing_folder, write_json, write_text
 
 
 def full_disk(*args, **kwargs):
@@ -132,3 +132,13 @@ def test_what_is_no_json_object_is_refused_by_name(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(UserError, match=rf"wrong\.json.*{message}|{message}"):
         read_json(path)
+
+
+def test_a_file_is_held_until_it_is_closed(tmp_path):
+    """Two descriptors of one process stand in for two processes: flock treats them alike."""
+    path = tmp_path / "run.json"
+    path.write_text("{}")
+    with open_held(path, "r"), pytest.raises(UserError, match=r"run\.json is in use by another process; wait for it"):
+        open_held(path, "a")
+    open_held(path, "a").close()
+    assert path.read_text() == "{}"

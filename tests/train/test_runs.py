@@ -3,7 +3,7 @@ import json
 import pytest
 
 from unmask.core.errors import UserError
-from unmask.train import runs
+from unmask.train import line
 from unmask.train.runs import RunLog, open_run
 
 IDENTITY = {"seed": 0, "rate": 0.1, "budgets": (2, 4), "init": None}
@@ -23,6 +23,16 @@ def test_a_new_folder_is_claimed_and_recognised_again(tmp_path):
     (out / "log.jsonl").write_text("kept")
     open_run(out, "fit", IDENTITY, overwrite=False)
     assert names(out) == ["log.jsonl", "run.json"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_that_is_going_on_elsewhere_is_left_alone(tmp_path, overwrite):
+    with open_run(tmp_path / "run", "fit", IDENTITY, overwrite=False):
+        (tmp_path / "run" / ".log.jsonl.123.tmp").write_text("being written")
+        with pytest.raises(UserError, match=r"run\.json is in use by another process"):
+            open_run(tmp_path / "run", "fit", IDENTITY, overwrite)
+        assert names(tmp_path / "run") == [".log.jsonl.123.tmp", "run.json"]
+    open_run(tmp_path / "run", "fit", IDENTITY, overwrite).close()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +148,7 @@ def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path, cut):
 
 
 def test_where_nobody_watches_a_plain_line_comes_now_and_then(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(runs, "PLAIN_EVERY", -1.0)
+    monkeypatch.setattr(line, "PLAIN_EVERY", -1.0)
     log = RunLog(tmp_path / "log.jsonl", 10, 0, "fit")
     log.show(5, "loss 1.00")
     log.close()

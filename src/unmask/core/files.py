@@ -3,12 +3,16 @@
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from unmask.core.errors import UserError
+
+if sys.platform != "win32":
+    import fcntl
 
 
 @contextmanager
@@ -53,6 +57,27 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def open_held(path: Path, mode: str) -> TextIO:
+    """Open `path` (mode `r` or `a`) and keep other processes from doing so here until it is closed.
+
+    A process that is killed lets go. Windows and file systems without locks keep nobody out.
+    Raises UserError if another process holds it or the disk refuses.
+    """
+    try:
+        file = open(path, mode, encoding="utf-8")  # noqa: SIM115  # the caller closes it
+    except OSError as error:
+        raise UserError(f"could not open {path}: {error.strerror or error}") from error
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise UserError(f"{path} is in use by another process; wait for it or choose another folder") from error
+        except OSError:
+            pass
+    return file  # type: ignore[return-value]
 
 
 def could_not_write(path: Path, error: OSError) -> UserError:

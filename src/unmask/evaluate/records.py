@@ -9,7 +9,6 @@ left of the last one is dropped and measured again.
 
 import hashlib
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -22,6 +21,7 @@ import torch
 from torch import nn
 
 from unmask.core.errors import UserError
+from unmask.core.files import open_held
 from unmask.denoisers.folder import TextDenoiser
 
 FORMAT, VERSION = "unmask-records", 1
@@ -138,9 +138,9 @@ class Records:
     def _open(self, complete: int) -> TextIO:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.exists():
-                os.truncate(self.path, complete)
-            return open(self.path, "a", encoding="utf-8")
+            file = open_held(self.path, "a")
+            file.truncate(complete)
+            return file
         except OSError as error:
             raise UserError(f"could not write {self.path}: {error.strerror or error}") from error
 

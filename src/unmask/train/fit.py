@@ -169,7 +169,7 @@ def fit(
     )  # fmt: skip
     batches.batch(0)  # what is wrong with the data shows here, before the folder is claimed
     optimizers = Optimizers(network, config.rate, config.muon_rate, config.weight_decay)
-    open_run(out, "fit", identity, overwrite)
+    claim = open_run(out, "fit", identity, overwrite)
     done, checkpoint = 0, out / "checkpoint.safetensors"
     validation: dict[str, float] = {}
     if checkpoint.exists():
@@ -214,6 +214,7 @@ def fit(
                 save(update + 1)
     finally:
         log.close()
+        claim.close()
     network.trunk = trunk  # type: ignore[method-assign]
     network.eval()
     card = {"fit": asdict(config), "validation": validation}

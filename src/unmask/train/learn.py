@@ -301,7 +301,7 @@ def learn(
         optimizers.append(Optimizers(network, config.denoiser_rate, 0.0, config.weight_decay))
     skip = ("device", "data")
     known = {key: value for key, value in asdict(config).items() if key not in skip}
-    open_run(out, "learn", known | (identity or {}), overwrite)
+    claim = open_run(out, "learn", known | (identity or {}), overwrite)
     if config.texts == "own":
         batches = batches_of(write_texts(denoiser, task, config, out / "texts.jsonl"))
     total, done, checkpoint = config.bound_updates + config.policy_updates, 0, out / "checkpoint.safetensors"
@@ -338,6 +338,7 @@ def learn(
                 save_checkpoint(checkpoint, state(learners, optimizers), {"update": update + 1})
     finally:
         log.close()
+        claim.close()
     learners.eval()
     rules, validation = choose_rules(order, denoiser) if choose_rules is not None else ({}, {})
     card = {"learn": asdict(config), "validation": validation}

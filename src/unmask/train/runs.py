@@ -3,21 +3,24 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from unmask.core.errors import UserError
-from unmask.core.files import read_json, write_json, write_text
+from unmask.core.files import open_held, read_json, write_json, write_text
 from unmask.train.line import Line
 
 
-def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) -> None:
+def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) -> TextIO:
     """Claim `out` for this run, or recognise it as the same run begun earlier.
 
     identity: what must agree for a resumed run to be the same run; differences are named in the error.
+    Returns the open run.json: as long as it stays open no other process gets past here (see `files.open_held`).
     """
     marker = out / "run.json"
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; choose a folder for the run")
+    if marker.is_file():
+        open_held(marker, "r").close()
     if out.is_dir():
         sweep(out, "*" if marker.is_file() else marker.name)
     if overwrite and out.exists():
@@ -31,11 +34,12 @@ def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) ->
             names = sorted(key for key in known.keys() | asked.keys() if known.get(key) != asked.get(key))
             told = ", ".join(f"{name} {known.get(name)!r} there, {asked.get(name)!r} here" for name in names)
             raise UserError(f"{out} belongs to another run ({told}); choose another folder or pass --overwrite")
-        return
+        return open_held(marker, "r")
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no run of unmask; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     write_json(marker, {"kind": kind, **identity})
+    return open_held(marker, "r")
 
 
 def sweep(out: Path, name: str) -> None:
