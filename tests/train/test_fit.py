@@ -8,6 +8,7 @@ import torch
 
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
+from unmask.denoisers.folder import load_folder
 from unmask.denoisers.hub import load_denoiser
 from unmask.tasks import make_task
 from unmask.train import fit as module
@@ -89,6 +90,14 @@ def test_it_starts_from_the_denoiser_it_is_given(fit_config, tmp_path):
     for name, value in first.denoiser.network.state_dict().items():
         assert torch.equal(second.denoiser.network.state_dict()[name], value), name
     assert weights(tmp_path / "first") == weights(tmp_path / "second")
+
+
+@pytest.mark.parametrize(("asked", "left"), [(300, 300), (100, 250)])
+def test_the_context_it_starts_from_may_grow_but_not_shrink(fit_config, tmp_path, asked, left):
+    fit(fit_config, tmp_path / "first")
+    config = replace(fit_config, init=str(tmp_path / "first" / "denoiser"), context=asked, updates=1)
+    assert fit(config, tmp_path / "second").denoiser.context == left
+    assert load_folder(tmp_path / "second" / "denoiser").context == left
 
 
 def test_validation_is_called_when_due_and_at_the_end_and_is_kept(fit_config, tmp_path):

@@ -78,7 +78,7 @@ class Fit:
     vocabulary: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Most tokens the tokenizer may learn."""
     context: Annotated[int | None, WHOLE, AS_PRESET] = None
-    """Most positions of prompt and response together."""
+    """Most positions of prompt and response together; with --init, no fewer than it had."""
     response_length: Annotated[int | None, WHOLE, default("enough for the training responses")] = None
     """Positions of a response."""
     compile: bool = False

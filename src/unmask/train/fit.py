@@ -110,6 +110,8 @@ def start(config: FitConfig, task: Task) -> TextDenoiser:
     if config.init:
         found = load_denoiser(config.init)
         length = config.response_length or response_tokens(found.codec, task)
+        network = found.network  # its context may grow: rotary positions are a limit it was fitted within, not a table
+        network.config = replace(network.config, context=max(network.config.context, config.context))
         return replace(found, response_length=length)
     codec = make_codec(task, config.vocabulary)
     shape = TransformerConfig(
