@@ -2,9 +2,9 @@
 
     python scripts/embed.py runs/wordprob docs/records/wordprob-one-per-step
 
-The first folder is what `unmask fit --preset wordprob --task wordprob --out ...` left, run twice as the card says; the second is what
-`unmask bench --denoiser RUN/denoiser --task wordprob --one-per-step top-prob left-to-right ...` left. The card quotes
-only what stands in them.
+The first folder is what `unmask fit --preset wordprob --task wordprob --out ...` left, run twice as the card says; the
+second what `unmask bench --denoiser RUN/denoiser --task wordprob --one-per-step top-prob left-to-right ...` left. The
+card quotes only what stands in them.
 """
 
 import json
