@@ -23,6 +23,7 @@ from unmask.tasks import make_task
 from unmask.tasks.base import Example
 from unmask.train.learn import LearnConfig
 from unmask.train.line import Line
+from unmask.train.precision import resolve_precision
 from unmask.train.presets import learn_preset
 
 HEURISTICS = ("iid", "random", "left-to-right", "top-prob", "margin", "entropy", "threshold:level=0.9")
@@ -58,7 +59,9 @@ class Demo:
         check_number("--count", self.count, 1)
         self.machine.apply()
         check_records_folder(self.out)
-        config = replace(learn_preset(self.preset), seed=self.machine.seed, device=self.machine.device)
+        config = learn_preset(self.preset)
+        precision = resolve_precision(config.precision, self.machine.device)
+        config = replace(config, seed=self.machine.seed, device=self.machine.device, precision=precision)
         task = make_task(config.task)
         denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
         order = self.learned(denoiser, config)

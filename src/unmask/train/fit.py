@@ -24,6 +24,7 @@ from unmask.tasks.mixed import Part, mixed
 from unmask.train.batches import Batch, Batches
 from unmask.train.checkpoint import load_checkpoint, restoring, save_checkpoint
 from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
+from unmask.train.precision import resolve_precision
 from unmask.train.runs import RunLog, open_run
 from unmask.train.schedule import trapezoid
 
@@ -35,6 +36,7 @@ class FitConfig:
     mix: other tasks to train on as well, each as NAME=SHARE of the examples, for tasks that need no data.
     time_power: masking rates are u ** time_power, u uniform. 1 is the bound; above 1 lightly masked texts are seen
         more often, where a token is known from the others and so can be learned.
+    precision: of the matrix products: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
     """
 
     task: str = "wordprob"
@@ -58,7 +60,7 @@ class FitConfig:
     response_length: int | None = None
     context: int = 160
     init: str | None = None
-    precision: str = "bf16"
+    precision: str = "auto"
     compile: bool = False
     device: str = "cpu"
 
@@ -161,6 +163,7 @@ def fit(
     """
     if config.updates < 1 or config.rows < 1:
         raise UserError(f"updates and rows must be at least 1, got {config.updates} and {config.rows}")
+    config = replace(config, precision=resolve_precision(config.precision, config.device))
     task = make_task(config.task, config.data)
     identity = {key: value for key, value in asdict(config).items() if key not in ("updates", "device", "data")}
     denoiser = start(config, task)

@@ -41,6 +41,7 @@ from unmask.train.checkpoint import load_checkpoint, restoring, save_checkpoint
 from unmask.train.line import Line
 from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
 from unmask.train.own_texts import own_texts
+from unmask.train.precision import resolve_precision
 from unmask.train.runs import RunLog, open_run
 from unmask.train.schedule import trapezoid
 
@@ -66,6 +67,7 @@ class LearnConfig:
     entropy: weight of the policy's entropy at the start of the second stage; it falls to 0.
     denoiser_update: `frozen`, or `joint`: the denoiser is trained along, in the second stage by the log-likelihood per
         position of the text along the paths walked.
+    precision: of the denoiser while learning: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
     """
 
     task: str = "wordprob"
@@ -97,7 +99,7 @@ class LearnConfig:
     seed: int = 0
     denoiser_update: str = "frozen"
     denoiser_rate: float = 1e-4
-    precision: str = "bf16"
+    precision: str = "auto"
     device: str = "cpu"
 
 
@@ -274,6 +276,7 @@ def learn(
     Raises UserError on bad settings, or if the loss stops being finite (the last good checkpoint is kept).
     """
     check(config)
+    config = replace(config, precision=resolve_precision(config.precision, config.device))
     task = make_task(config.task, config.data)
 
     def batches_of(examples: Sequence[Example]) -> Batches:
