@@ -28,5 +28,5 @@ def test_a_cpu_without_the_instructions_is_told_apart(monkeypatch: pytest.Monkey
 
 def test_presets_leave_the_precision_to_the_machine_and_a_wrong_one_is_named() -> None:
     assert {fit_preset("wordprob").precision, learn_preset("demo").precision} == {"auto"}
-    with pytest.raises(UserError, match="unknown precision `bf61`. Did you mean `bf16`"):
+    with pytest.raises(UserError, match=r"unknown precision `bf61`. Did you mean `bf16`"):
         resolve_precision("bf61", "cpu")

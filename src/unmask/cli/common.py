@@ -77,7 +77,7 @@ class Machine:
 
     device: Annotated[str, WORD] = "cpu"
     """Where to compute: cpu, cuda, cuda:1, mps."""
-    dtype: Annotated[str | None, WORD, default("fit and learn: bfloat16 where the hardware has it; else float32")] = None
+    dtype: Annotated[str | None, WORD, default("float32; fit and learn: bfloat16 on hardware that has it")] = None
     """Precision of the denoiser: float32, bfloat16 or float16."""
     threads: Annotated[int | None, WHOLE, default("torch's own choice")] = None
     """CPU threads."""
