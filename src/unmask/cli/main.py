@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from unmask.cli.bench import Bench
 from unmask.cli.common import Command, first_line, parse, plain_warnings, say
 from unmask.cli.demo import Demo
+from unmask.cli.exact import Exact
 from unmask.cli.fit import Fit
 from unmask.cli.learn import Learn
 from unmask.cli.list import List
@@ -20,6 +21,7 @@ VERBS: dict[str, type[Command]] = {
     "learn": Learn,
     "sample": Sample,
     "bench": Bench,
+    "exact": Exact,
     "list": List,
 }
 

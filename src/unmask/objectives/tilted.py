@@ -100,10 +100,12 @@ def tilted_paths(
     samples: int = 8,
     credit: Credit = Credit(),
     order: Order | None = None,
+    with_entropy: bool = True,
 ) -> TiltedPaths:
     """Draw K = `samples` paths for each row of `clean` and weigh them (equation 6c); `vimco_surrogate` takes both.
 
-    The policy's law must have `tilt`. Shapes and costs as in `paths.walk_paths`.
+    The policy's law must have `tilt`. Without `with_entropy` its entropy is left at 0: some families have to sum over
+    all sets for it. Shapes and costs as in `paths.walk_paths`.
     """
 
     def step(canvas: Canvas, law: RevealLaw, truth: Truth, given: Tensor | None) -> _Walked:
@@ -116,7 +118,7 @@ def tilted_paths(
             positions=given,
             log_weight=torch.where(last, factor.sum(-1), tilted.log_mass),
             log_drawn=torch.where(last, 0.0, tilted.law.log_prob(given)),
-            entropy=torch.where(last, 0.0, law.entropy()),
+            entropy=torch.where(last, 0.0, law.entropy()) if with_entropy else torch.zeros_like(tilted.log_mass),
             misses=torch.where(given, truth.missed, 0.0).sum(-1),
             log_likelihood=torch.where(given, truth.log_prob, 0.0).sum(-1),
         )

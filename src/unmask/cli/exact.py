@@ -1,0 +1,215 @@
+"""`unmask exact`: the suite where the best order is known, and how close a learner comes to it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from unmask.cli.common import NUMBER, PATH, WHOLE, check_number, default, say
+from unmask.core.errors import UserError
+from unmask.core.files import could_not_write
+from unmask.core.registry import check_name
+from unmask.evaluate.records import provenance
+from unmask.exact.gap import Cell, Summary, measure, summaries
+from unmask.exact.learn import RECIPE
+from unmask.exact.suite import FAMILIES, INSTANCES
+from unmask.train.line import Line
+
+QUICK_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell to measure."""
+
+    family: str
+    number: int
+    steps: int
+    seed: int
+    seconds: float
+    updates: int | None
+
+
+def run_job(job: Job) -> Cell:
+    """In a process of its own, on one core."""
+    torch.set_num_threads(1)
+    return measure(job.family, job.number, job.steps, seed=job.seed, seconds=job.seconds, updates=job.updates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exact:
+    """Learn orders for short texts whose best order is known, and say how much of the gap they close.
+
+    For each instance and number of steps: the exact NLL of every heuristic at its best level, the best static,
+    deterministic and randomised order, and a learned one. Gap closed: 0 % is the best heuristic, 100 % the best
+    randomised order there is. Records go to OUT/exact.jsonl; started again with the same settings, only what is
+    missing is measured.
+
+    example: unmask exact --quick
+
+    example: unmask exact --families gate hmm --steps 3 --jobs 2 --out runs/exact
+    """
+
+    families: tuple[str, ...] = ()
+    """Families of distributions (default: all of them)."""
+    steps: tuple[int, ...] = (2, 3, 4)
+    """Most steps a text may take."""
+    instances: Annotated[int, WHOLE] = INSTANCES
+    """Instances of each family."""
+    seconds: Annotated[float, NUMBER] = 20.0
+    """How long to learn on each instance, on one core."""
+    updates: Annotated[int | None, WHOLE, default("as many as the seconds allow")] = None
+    """How many updates to make instead: slower machines take longer and find the same."""
+    jobs: Annotated[int, WHOLE] = 1
+    """Instances learned side by side, each in a process with one core."""
+    quick: bool = False
+    """A small share: one instance a family, 2 and 3 steps, 5 seconds each."""
+    out: Annotated[Path | None, PATH, default("keep no records")] = None
+    """Folder for the records."""
+    overwrite: bool = False
+    """Start anew."""
+    seed: Annotated[int, WHOLE] = 0
+    """What every random draw of the learner derives from."""
+    json: bool = False
+    """Print the cells as a JSON list."""
+
+    def run(self) -> None:
+        """Measure what is missing, and print the table."""
+        for family in self.families:
+            check_name(family, FAMILIES, "family")
+        check_number("--instances", self.instances, 1, 1_000)
+        check_number("--seconds", self.seconds, 0.1)
+        check_number("--jobs", self.jobs, 1)
+        check_number("--seed", self.seed, 0)
+        if self.updates is not None:
+            check_number("--updates", self.updates, 1)
+        for steps in self.steps:
+            check_number("--steps", steps, 1, 4)  # the shortest texts of the suite have four positions
+        wanted = self.jobs_wanted()
+        records = CellRecords(self.out, self.settings(), self.overwrite)
+        missing = [job for job in wanted if (job.family, job.number, job.steps) not in records.cells]
+        with Line("exact", len(wanted), len(wanted) - len(missing)) as line:
+            for cell in measured(missing, self.jobs):
+                records.add(cell)
+                closed = "" if cell.closed is None else f"{100 * cell.closed:.0f} % closed"
+                line.show(len(records.cells), f"{cell.family} {cell.number} @{cell.steps}  {closed}")
+        cells = [records.cells[job.family, job.number, job.steps] for job in wanted]
+        if self.json:
+            print(json.dumps([cell.to_dict() for cell in cells]))
+        else:
+            print_summaries(summaries(cells))
+
+    def settings(self) -> dict[str, Any]:
+        """What a record depends on, besides its cell."""
+        length = {"updates": self.updates} if self.updates is not None else {"seconds": self.learning_time}
+        return {"seed": self.seed, **length, "recipe": asdict(RECIPE)}
+
+    @property
+    def learning_time(self) -> float:
+        """Seconds for each instance."""
+        return min(self.seconds, QUICK_SECONDS) if self.quick else self.seconds
+
+    def jobs_wanted(self) -> list[Job]:
+        """Every cell, family by family."""
+        instances = 1 if self.quick else self.instances
+        steps = tuple(number for number in self.steps if number <= 3) or self.steps if self.quick else self.steps
+        return [
+            Job(family, number, count, self.seed, self.learning_time, self.updates)
+            for family in self.families or FAMILIES
+            for number in range(instances)
+            for count in sorted(set(steps))
+        ]
+
+
+def measured(jobs: Sequence[Job], processes: int) -> Iterator[Cell]:
+    """The cells as they are done."""
+    if processes == 1:
+        threads = torch.get_num_threads()
+        try:
+            yield from map(run_job, jobs)
+        finally:
+            torch.set_num_threads(threads)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        waiting: list[Future[Cell]] = [pool.submit(run_job, job) for job in jobs]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class CellRecords:
+    """OUT/exact.jsonl: a header, then a line per cell, appended as it is measured. Without a folder nothing is kept."""
+
+    def __init__(self, folder: Path | None, settings: dict[str, Any], overwrite: bool) -> None:
+        self.path = None if folder is None else folder / "exact.jsonl"
+        self.cells: dict[tuple[str, int, int], Cell] = {}
+        if self.path is None:
+            return
+        if self.path.exists() and not overwrite:
+            self._read(settings)
+        else:
+            header = {"format": "unmask-exact", "version": 1, "settings": settings, **provenance("cpu")}
+            self._write(json.dumps(header) + "\n", "w")
+
+    def _read(self, settings: dict[str, Any]) -> None:
+        assert self.path is not None
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        try:
+            header = json.loads(lines[0])
+            known = header["settings"]
+        except (IndexError, ValueError, KeyError, TypeError):
+            raise UserError(f"{self.path} is no record of `unmask exact`; choose another folder") from None
+        if known != json.loads(json.dumps(settings)):
+            raise UserError(f"{self.path} was made with other settings ({known}); choose another folder or --overwrite")
+        kept = 0
+        for line in lines[1:]:
+            try:
+                cell = Cell.from_dict(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                break
+            self.cells[cell.family, cell.number, cell.steps] = cell
+            kept += 1
+        if kept < len(lines) - 1:
+            say(f"{self.path}: line {kept + 2} is damaged; it and what follows is measured again")
+            self._write("".join(lines[: kept + 1]), "w")
+
+    def add(self, cell: Cell) -> None:
+        """Keep a cell."""
+        self.cells[cell.family, cell.number, cell.steps] = cell
+        if self.path is not None:
+            self._write(json.dumps(cell.to_dict()) + "\n", "a")
+
+    def _write(self, text: str, mode: str) -> None:
+        assert self.path is not None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, mode, encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise could_not_write(self.path, error) from error
+
+
+def print_summaries(rows: Sequence[Summary]) -> None:
+    """The table, on stdout."""
+    shown = Table(title="gap closed between the best heuristic (0 %) and the best randomised order (100 %)")
+    shown.add_column("family")
+    for name in (
+        *("cells", "counted", "median", "worst", "to deterministic", "near-best choices", "nats over entropy", "lost"),
+    ):
+        shown.add_column(name, justify="right")
+    for row in rows:
+        percent = ["" if x is None else f"{100 * x:.1f} %" for x in (row.median, row.smallest, row.to_deterministic)]
+        shown.add_row(
+            row.name, str(row.cells), str(row.counted), *percent, f"{100 * row.near_best:.1f} %", f"{row.excess:.4f}",
+            str(row.lost), style="bold" if row.name == "all" else None,
+        )  # fmt: skip
+    Console(width=None if Console().is_terminal else 140).print(shown)

@@ -1,0 +1,96 @@
+"""The learner of the suite: repeatable, honest, and good at what it is for."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from unmask.core.errors import UserError
+from unmask.exact import RECIPE, instance, learn, optimum, sampler_nll
+from unmask.exact.choices import Choices
+from unmask.exact.learn import FAMILIES, TablePolicy, draw_texts
+
+from .problems import random_joint
+
+
+def test_the_same_seed_and_updates_give_the_same_order() -> None:
+    joint = random_joint(0, 4, 2)
+    first, second = (learn(joint, 2, seed=3, updates=30) for _ in range(2))
+    assert first.nll == second.nll
+    assert first.updates == second.updates == 30
+    other = learn(joint, 2, seed=4, updates=30)
+    assert other.nll != first.nll
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("tilt", [False, True])
+def test_every_family_learns_and_its_nll_is_that_of_its_unmasker(family: str, tilt: bool) -> None:
+    joint = instance("pairs", 900)
+    spread = 0.5 if family == "mixture" else 0.0
+    recipe = replace(RECIPE, family=family, tilt=tilt, spread=spread, components=3, samples=4)
+    found = learn(joint, 2, updates=120, recipe=recipe, look_every=40)
+    assert found.nll == pytest.approx(sampler_nll(joint, found.unmasker, 2), abs=1e-12)
+    assert found.nll == min(nll for _, nll in found.history)
+    assert found.nll >= optimum(joint, 2, randomised=True) - 1e-4
+    assert found.nll < sampler_nll(joint, "random", 2) - 0.1
+
+
+@pytest.mark.slow
+def test_the_recipe_closes_nearly_all_of_the_gap() -> None:
+    for family, steps in (("pairs", 2), ("gate", 3), ("chain", 2)):
+        joint = instance(family, 901)
+        best = min(sampler_nll(joint, name, steps) for name in ("random", "top-prob", "least-certain"))
+        goal = optimum(joint, steps, randomised=True)
+        found = learn(joint, steps, updates=400)
+        assert (best - found.nll) / (best - goal) > 0.9, family
+
+
+def test_it_learns_from_texts_and_denoiser_calls_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the exact NLL scrambled every parameter still moves as before: it selects, and does nothing else."""
+    joint = random_joint(2, 3, 2)
+    moved = []
+    real = Choices.nll
+    for scrambled in (False, True):
+        looks: list[torch.Tensor] = []
+        monkeypatch.setattr(Choices, "nll", (lambda self, law: -1.0) if scrambled else real)
+        forward = TablePolicy.forward
+
+        def spy(self, canvas, denoised, looks=looks, forward=forward):
+            looks.append(self.numbers.detach().clone())
+            return forward(self, canvas, denoised)
+
+        monkeypatch.setattr(TablePolicy, "forward", spy)
+        learn(joint, 2, updates=10)
+        monkeypatch.setattr(TablePolicy, "forward", forward)
+        moved.append(looks[-1])
+    assert torch.equal(*moved)
+
+
+def test_texts_are_as_frequent_as_the_joint_says() -> None:
+    choices = Choices.of(random_joint(5, 3, 2))
+    count = 40_000
+    clean = draw_texts(choices, count, 2, 0, torch.Generator().manual_seed(0))
+    seen = torch.bincount((clean.tokens * torch.tensor([4, 2, 1])).sum(-1), minlength=8) / count
+    error = (choices.text * (1 - choices.text) / count).sqrt()
+    assert bool(((seen - choices.text).abs() <= 5 * error).all())
+    later = draw_texts(choices, 4, 2, 7, torch.Generator().manual_seed(0))
+    assert later.row.tolist() == [28, 29, 30, 31]
+
+
+def test_one_step_leaves_nothing_to_learn() -> None:
+    joint = random_joint(0, 3, 2)
+    found = learn(joint, 1, updates=5)
+    assert (found.updates, found.nll) == (0, pytest.approx(optimum(joint, 1)))
+
+
+def test_bad_settings_are_refused() -> None:
+    joint = random_joint(0, 3, 2)
+    for arguments, message in (
+        ({"steps": 4}, "from 1 to 3"),
+        ({"steps": 2, "updates": 0}, "updates must be at least 1"),
+        ({"steps": 2, "seconds": 0}, "seconds must be above 0"),
+        ({"steps": 2, "updates": 1, "recipe": replace(RECIPE, family="bernouli")}, "Did you mean `bernoulli`"),
+    ):
+        with pytest.raises(UserError, match=message):
+            learn(joint, **arguments)
