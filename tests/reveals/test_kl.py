@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from unmask.exact.enumerate import set_log_probs
-from unmask.reveals import Bernoulli, Certain, RevealLaw, ScoreRatio, kl
+from unmask.reveals import REVEALS, Bernoulli, Certain, RevealLaw, ScoreRatio, kl
 
 from .checks import values_and_masks
 
@@ -18,6 +18,7 @@ PAIRS: dict[str, tuple[Callable[[Tensor, Tensor], RevealLaw], Callable[[Tensor, 
         lambda v, m: Bernoulli(v, m, non_empty=False),
         lambda v, m: Bernoulli(v, m, non_empty=False),
     ),
+    "reveal_times||may_be_empty": (REVEALS["reveal_times"], lambda v, m: Bernoulli(v, m, non_empty=False)),
 }
 
 

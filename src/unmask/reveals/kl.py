@@ -7,6 +7,7 @@ from torch import Tensor
 from unmask.reveals.base import RevealLaw
 from unmask.reveals.bernoulli import Bernoulli
 from unmask.reveals.coins import kl_coins
+from unmask.reveals.reveal_times import RevealTimes
 from unmask.reveals.score_ratio import ScoreRatio
 
 
@@ -21,10 +22,17 @@ def _bernoulli_to_bernoulli(q: Bernoulli, p: Bernoulli) -> Tensor:
     return kl_coins(q.coins, p.coins)
 
 
+def _reveal_times_to_bernoulli(q: RevealTimes, p: Bernoulli) -> Tensor:
+    if not p.may_be_empty:
+        raise ValueError("KL is infinite: q may reveal nothing and p may not. Give p non_empty=False")
+    return kl_coins(q.coins, p.coins)
+
+
 # (type of q, type of p) -> KL(q || p). With a ScoreRatio on the right it is infinite where the best differs.
 KL: dict[tuple[type, type], Callable[..., Tensor]] = {
     (ScoreRatio, Bernoulli): _score_ratio_to_bernoulli,
     (Bernoulli, Bernoulli): _bernoulli_to_bernoulli,
+    (RevealTimes, Bernoulli): _reveal_times_to_bernoulli,
 }
 
 

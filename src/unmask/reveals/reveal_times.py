@@ -1,0 +1,70 @@
+"""Each position draws the step it is revealed at, by itself: the posterior's family without a score function."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unmask.core.draws import StepDraws
+from unmask.reveals.coins import Coins
+
+# Coins stay this far from certain, so that no log-probability is infinite where the other outcome is drawn.
+SMALLEST_CHANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class RevealTimes:
+    """Position i is revealed at step t_i, drawn from a categorical of its own; this is step t of that plan.
+
+    Given that it is still masked, it is revealed now with its hazard,
+
+        h_i(t) = P(t_i = t) / P(t_i >= t),
+
+    independently of the others: times drawn one by one, step after step, are times drawn at once. So a whole order
+    costs one draw, and what is masked before step t can be had without walking there: P(masked) = P(t_i >= t).
+    A step may reveal nothing, so it pairs with a policy that may, too (`Bernoulli(non_empty=False)`).
+
+    logits: [B, L, T], of the steps 1..T (softmax). step: long [B], steps taken so far. masked: bool [B, L].
+    """
+
+    logits: Tensor
+    step: Tensor
+    masked: Tensor
+
+    @property
+    def may_be_empty(self) -> bool:
+        return True
+
+    @property
+    def coins(self) -> Coins:
+        """The hazards as coins on the log scale. At the last step every hazard is 1, less the smallest chance."""
+        log_time = self.logits.log_softmax(-1)  # [B, L, T]
+        now = self.step.clamp(0, log_time.shape[-1] - 1)[:, None, None].expand(*log_time.shape[:2], 1)
+        steps = torch.arange(log_time.shape[-1], device=log_time.device)
+        later = torch.where(steps >= now, log_time, -torch.inf).logsumexp(-1)  # [B, L], log P(t_i >= t)
+        hazard = (log_time.gather(-1, now).squeeze(-1) - later).exp().clamp(SMALLEST_CHANCE, 1 - SMALLEST_CHANCE)
+        log_reveal = torch.where(self.masked, hazard.log(), 0.0)
+        log_keep = torch.where(self.masked, (-hazard).log1p(), 0.0)
+        certain = torch.zeros_like(self.masked)
+        return Coins(self.masked, certain, log_reveal, log_keep, torch.zeros_like(log_keep[:, 0]))
+
+    def probabilities(self) -> Tensor:
+        """[B, L]: h_i; 0 where not masked."""
+        return self.coins.probabilities()
+
+    def log_prob(self, positions: Tensor) -> Tensor:
+        """[B]: log-probability of `positions` (bool [B, L]); 0 on finished rows, -inf if impossible."""
+        return self.coins.log_prob(positions, empty_allowed=True)
+
+    def inclusion(self) -> Tensor:
+        """[B, L]: h_i; 0 where not masked."""
+        return self.coins.inclusion()
+
+    def entropy(self) -> Tensor:
+        """[B]: the summed entropy of the coins; 0 on finished rows."""
+        return self.coins.entropy()
+
+    def sample(self, draws: StepDraws) -> Tensor:
+        """bool [B, L]: every coin once, one uniform per position."""
+        with torch.no_grad():
+            return self.masked & (draws.uniform("reveal") < self.coins.log_reveal.double().exp())
