@@ -91,3 +91,10 @@ def test_something_is_revealed_even_when_every_coin_is_nearly_hopeless() -> None
     counts = drawn.sum(0).double()
     chi_square = float(((counts - 1000 / 30) ** 2 / (1000 / 30)).sum())
     assert chi_square < 29 + 5 * math.sqrt(2 * 29)
+
+
+def test_scaled_coins_are_multiplied_and_capped() -> None:
+    masked = torch.ones(1, 3, dtype=torch.bool)
+    law = Bernoulli(torch.logit(torch.tensor([[0.2, 0.5, 0.9]], dtype=torch.float64)), masked)
+    assert torch.allclose(law.scale(1.5).probabilities(), torch.tensor([[0.3, 0.75, 1.0]]).double(), atol=1e-5)
+    assert torch.allclose(law.scale(0.5).probabilities(), torch.tensor([[0.1, 0.25, 0.45]]).double())

@@ -89,7 +89,7 @@ def test_sharpness_is_refused_where_a_law_has_none(confident):
 
 def test_a_rule_survives_the_way_to_a_file_and_back():
     rule = DecodeRule("threshold", level=0.3, sharpness=1.5)
-    assert rule.to_dict() == {"kind": "threshold", "level": 0.3, "sharpness": 1.5}
+    assert rule.to_dict() == {"kind": "threshold", "level": 0.3, "sharpness": 1.5, "scale": 1.0}
     assert DecodeRule.from_dict(rule.to_dict()) == rule
 
 

@@ -17,7 +17,7 @@ from unmask.reveals.certain import Certain
 from unmask.reveals.fixed_size import FixedSize
 from unmask.samplers.base import Unmasker
 from unmask.samplers.iid import IID
-from unmask.samplers.learned import Learned, sharpen
+from unmask.samplers.learned import Learned, ruled
 from unmask.samplers.uniform import Random
 
 
@@ -53,7 +53,7 @@ def _random(unmasker: Random, canvas: Canvas, denoised: Denoised) -> RevealLaw:
 def _learned(unmasker: Learned, canvas: Canvas, denoised: Denoised) -> RevealLaw | None:
     if unmasker.rule.kind != "sample":
         return None
-    return sharpen(unmasker.policy(canvas, denoised), unmasker.rule.sharpness)
+    return ruled(unmasker.policy(canvas, denoised), unmasker.rule)
 
 
 # Samplers that draw, with their law; None where these options draw nothing.

@@ -19,10 +19,11 @@ from unmask.denoisers.base import Denoised
 from unmask.denoisers.table import context_index
 from unmask.exact.choices import Choices, check_steps
 from unmask.exact.nll import sampler_law
-from unmask.objectives import Credit, path_log_likelihoods, tilted_paths, vimco_surrogate
+from unmask.objectives import Credit, bound_surrogate, path_log_likelihoods, tilted_paths, vimco_surrogate
+from unmask.objectives.rloo import rloo_surrogate
 from unmask.objectives.rollout import paths_of
-from unmask.reveals import Bernoulli, BernoulliMixture, Categorical, RevealLaw
-from unmask.samplers.learned import Learned
+from unmask.reveals import Bernoulli, BernoulliMixture, Categorical, RevealLaw, at_temperature
+from unmask.samplers.learned import DecodeRule, Learned
 
 LIKELIHOOD = Credit(likelihood=1.0, miss=0.0)  # tokens are drawn at temperature 1
 
@@ -32,6 +33,11 @@ class Recipe:
     """How an order is learned on an enumerable text.
 
     family: of the policy: `bernoulli`, `mixture` (of `components` Bernoullis) or `categorical` (a chance per set).
+    bound_share: share of the updates spent on the bound first (equations 2-6), with a posterior of a score for every
+        position of every text at temperature `tau`, and the weight of the divergence rising from `beta` to 1; the
+        family must be `bernoulli`, whose divergence has a closed form.
+    multi_sample: after that, the bound by all samples of a text together (equations 6b and 6c); False: their mean
+        log-likelihood, which is the bound with q := p and no divergence.
     tilt: draw paths with each step's credit summed out (equation 6c) instead of as they come (6b).
     rows, samples: texts per update, and paths drawn for each.
     rate: of Adam, falling to `last_rate` times that along a cosine.
@@ -40,6 +46,10 @@ class Recipe:
 
     family: str = "categorical"
     components: int = 8
+    bound_share: float = 0.0
+    tau: float = 0.3
+    beta: float = 0.1
+    multi_sample: bool = True
     tilt: bool = False
     rows: int = 64
     samples: int = 8
@@ -48,18 +58,27 @@ class Recipe:
     spread: float = 0.0
 
 
+# Decode rules to choose from; those that a family cannot do are left out.
+RULES: tuple[DecodeRule, ...] = (
+    DecodeRule(),
+    *(DecodeRule("sample", sharpness=factor) for factor in (0.7, 1.5, 2.0, 3.0)),
+    *(DecodeRule("sample", scale=factor) for factor in (0.6, 0.8, 1.25, 1.6)),
+    *(DecodeRule("threshold", level) for level in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
+)
 RECIPE = Recipe()  # what did best in docs/guides/exact.md
 
 
 class LearnedExactly(NamedTuple):
     """nll: exact, of the update that is kept, in nats. unmasker: the order learned. updates: how many were made.
 
-    history: (update, exact NLL) at every look.
+    rule: how the policy's law is drawn from, the best of `RULES` for its family by exact NLL.
+    history: (update, exact NLL of drawing from the policy) at every look.
     """
 
     nll: float
     unmasker: Learned
     updates: int
+    rule: DecodeRule
     history: list[tuple[int, float]]
 
 
@@ -136,7 +155,11 @@ def learn(
         raise UserError(f"updates must be at least 1, got {updates}")
     generator = torch.Generator().manual_seed(seed)
     policy = TablePolicy(choices.length, choices.denoiser.vocabulary, steps, recipe, generator)
-    optimizer = torch.optim.Adam(policy.parameters(), lr=recipe.rate, betas=(0.9, 0.99))
+    if recipe.bound_share > 0 and recipe.family != "bernoulli":
+        raise UserError(f"bound_share must be 0 for the family `{recipe.family}`: its divergence has no closed form")
+    texts = choices.denoiser.vocabulary**choices.length
+    scores = nn.Parameter(torch.randn(texts, choices.length, generator=generator))
+    optimizer = torch.optim.Adam([*policy.parameters(), scores], lr=recipe.rate, betas=(0.9, 0.99))
     best, kept = float("inf"), policy.numbers.detach().clone()
     history: list[tuple[int, float]] = []
     began, done, progress = time.monotonic(), 0, 0.0
@@ -151,7 +174,10 @@ def learn(
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * (recipe.last_rate + (1 - recipe.last_rate) * cosine(progress))
         clean = draw_texts(choices, recipe.rows, steps, done, generator)
-        loss = path_loss(clean, policy, choices, recipe, Draws(seed))
+        if progress < recipe.bound_share:
+            loss = bound_loss(clean, scores, policy, choices, recipe, Draws(seed), progress / recipe.bound_share)
+        else:
+            loss = path_loss(clean, policy, choices, recipe, Draws(seed))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -160,7 +186,18 @@ def learn(
     with torch.no_grad():
         policy.numbers.copy_(kept)
     policy.requires_grad_(False)
-    return LearnedExactly(best, Learned(policy), done, history)
+    rule, nll = best_rule(choices, policy, steps)
+    return LearnedExactly(nll, Learned(policy, rule), done, rule, history)
+
+
+def best_rule(choices: Choices, policy: TablePolicy, steps: int) -> tuple[DecodeRule, float]:
+    """The decode rule of least exact NLL, and that NLL; drawing from the law itself where others are no better."""
+    found: dict[DecodeRule, float] = {}
+    for rule in RULES:
+        if rule.scale == 1 or policy.recipe.family == "bernoulli":
+            found[rule] = choices.nll(sampler_law(choices, Learned(policy, rule), steps))
+    best = min(found, key=lambda rule: found[rule])
+    return best, found[best]
 
 
 def cosine(progress: float) -> float:
@@ -178,8 +215,26 @@ def draw_texts(choices: Choices, rows: int, steps: int, update: int, generator: 
     return Canvas(*(clean.tokens, clean.masked, clean.valid, clean.step, clean.budget), update * rows + clean.row)
 
 
+def bound_loss(
+    clean: Canvas, scores: Tensor, policy: TablePolicy, choices: Choices, recipe: Recipe, draws: Draws, progress: float
+) -> Tensor:
+    """Minus the surrogate of the bound, per text."""
+    powers = choices.denoiser.vocabulary ** torch.arange(choices.length - 1, -1, -1)
+    found = bound_surrogate(
+        clean,
+        scores[(clean.tokens * powers).sum(-1)],
+        at_temperature(recipe.tau),
+        policy,
+        choices.denoiser,
+        draws=draws,
+        samples=recipe.samples,
+        beta=recipe.beta + (1 - recipe.beta) * progress,
+    )
+    return -found.surrogate.mean()
+
+
 def path_loss(clean: Canvas, policy: TablePolicy, choices: Choices, recipe: Recipe, draws: Draws) -> Tensor:
-    """Minus the surrogate of the multi-sample bound, per text."""
+    """Minus the surrogate of the multi-sample bound, or of the mean log-likelihood of the paths, per text."""
     paths = paths_of(clean, recipe.samples)  # one walk of B * K rows: a table costs nothing, a call of it does
     if recipe.tilt:
         tilted = tilted_paths(
@@ -189,4 +244,5 @@ def path_loss(clean: Canvas, policy: TablePolicy, choices: Choices, recipe: Reci
     else:
         walked = path_log_likelihoods(paths, policy, choices.denoiser, draws=draws, samples=1)
         value, drawn = walked.log_likelihood, walked.log_policy
-    return -vimco_surrogate(value.view(-1, recipe.samples), drawn.view(-1, recipe.samples)).mean()
+    value, drawn = value.view(-1, recipe.samples), drawn.view(-1, recipe.samples)
+    return -(vimco_surrogate if recipe.multi_sample else rloo_surrogate)(value, drawn).mean()

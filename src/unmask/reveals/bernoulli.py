@@ -1,5 +1,6 @@
 """The policy's family: an independent coin per position, conditioned on revealing something (equation 4)."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -8,11 +9,13 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from unmask.core.draws import StepDraws
+from unmask.core.numerics import log1mexp
 from unmask.reveals.coins import Coins, log_any
 
 # Coins stay between sigmoid(-15) = 3e-7 and 1 - 3e-7: no log-probability leaves float32, and no divergence
 # explodes. The gradient is zero beyond.
 LOGIT_LIMIT = 15.0
+LARGEST_LOG_COIN = -1e-6  # of a coin that was scaled up
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,14 @@ class Bernoulli:
     def sharpen(self, factor: float) -> "Bernoulli":
         """The same law with its logits multiplied by `factor`: above 1 surer, below 1 closer to even coins."""
         return replace(self, logits=self.logits * factor)
+
+    def scale(self, factor: float) -> "Bernoulli":
+        """The same law with its coins multiplied by `factor`, at most 1: more or fewer at once, those between most.
+
+        The knob min(1, beta p) of Jazbec et al. (arXiv 2512.09106).
+        """
+        log_coin = (logsigmoid(self.logits) + math.log(factor)).clamp(max=LARGEST_LOG_COIN)
+        return replace(self, logits=log_coin - log1mexp(log_coin))
 
     def tilt(self, log_factor: Tensor) -> "TiltedBernoulli":
         """The law proportional to p(S) prod_{i in S} c_i, and the log of its sum over all sets S.

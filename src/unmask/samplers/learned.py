@@ -26,16 +26,22 @@ class DecodeRule:
         is not simply the sample without its noise.
     level: for "threshold".
     sharpness: factor on the law's logits before the rule, for laws that offer `sharpen(factor)`; 1 leaves it.
+    scale: factor on the law's coins, capped at 1, after that (the knob min(1, beta p) of Jazbec et al. 2512.09106),
+        for laws that offer `scale(factor)`; 1 leaves them.
     """
 
     kind: Literal["sample", "threshold"] = "sample"
     level: float = 0.5
     sharpness: float = 1.0
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         check_choice("decode rule", self.kind, ("sample", "threshold"))
         check_range("level", self.level, 0, 1)
         check_range("sharpness", self.sharpness, 0)
+        check_range("scale", self.scale, 0)
+        if self.scale == 0:
+            raise UserError("scale must be above 0: no coin would ever come up")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a config file."""
@@ -57,6 +63,21 @@ def sharpen(law: RevealLaw, factor: float) -> RevealLaw:
         raise UserError(f"sharpness must be 1 for {type(law).__name__}, which has no `sharpen`, got {factor}")
     sharpened: RevealLaw = law.sharpen(factor)
     return sharpened
+
+
+def scale(law: RevealLaw, factor: float) -> RevealLaw:
+    """The law with its coins multiplied by `factor`, at most 1. Raises UserError where its family has no coins."""
+    if factor == 1:
+        return law
+    if not hasattr(law, "scale"):
+        raise UserError(f"scale must be 1 for {type(law).__name__}, which has no `scale`, got {factor}")
+    scaled: RevealLaw = law.scale(factor)
+    return scaled
+
+
+def ruled(law: RevealLaw, rule: DecodeRule) -> RevealLaw:
+    """The law that `rule` draws from, or takes its threshold on."""
+    return scale(sharpen(law, rule.sharpness), rule.scale)
 
 
 @dataclass(frozen=True)
@@ -91,7 +112,7 @@ class Learned:
         self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws
     ) -> tuple[Selection, State]:
         """One policy call, then the rule."""
-        law = sharpen(self.policy(canvas, denoised), self.rule.sharpness)
+        law = ruled(self.policy(canvas, denoised), self.rule)
         inclusion = law.inclusion()  # [B, L]
         if self.rule.kind == "sample":
             return Selection(law.sample(draws) & canvas.masked, inclusion), state
