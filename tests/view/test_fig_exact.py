@@ -1,0 +1,40 @@
+"""The figure of the exact suite is made from its records, and from nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from unmask.core.errors import UserError
+from unmask.view.fig_exact import draw, grouped, read_cells
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> tuple[Path, Path]:
+    suite, study = tmp_path / "suite", tmp_path / "study"
+    for folder in (suite, study):
+        folder.mkdir()
+    values = (("gate", 2, 0.9), ("hmm", 3, -4.0), ("hmm", 4, None))
+    cells = [{"family": family, "steps": steps, "closed": closed} for family, steps, closed in values]
+    (suite / "exact.jsonl").write_text("\n".join(map(json.dumps, [{}, *cells])) + "\n")
+    (study / "record.json").write_text(json.dumps({"cells": [{"recipe": "coins", "steps": 2, "closed": 0.5}]}))
+    return suite, study
+
+
+def test_cells_without_a_gap_are_left_out(records: tuple[Path, Path]) -> None:
+    assert grouped(read_cells(records[0]), "family") == {"gate": [(2, 90.0)], "hmm": [(3, -400.0)]}
+    assert grouped(read_cells(records[1]), "recipe") == {"coins": [(2, 50.0)]}
+
+
+def test_the_same_records_give_the_same_file(records: tuple[Path, Path], tmp_path: Path) -> None:
+    for name in ("a.svg", "b.svg"):
+        draw(*records, tmp_path / name)
+    first = (tmp_path / "a.svg").read_bytes()
+    assert first == (tmp_path / "b.svg").read_bytes()
+    for word in ("gate", "hmm", "coins", "3 steps"):
+        assert word in first.decode()
+
+
+def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"neither exact.jsonl nor record.json"):
+        read_cells(tmp_path)
