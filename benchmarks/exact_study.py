@@ -48,7 +48,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     path = options.out / "record.json"
-    settings = {key: value for key, value in vars(options).items() if key != "out"}
+    settings = {"updates": options.updates}
     record: dict[str, Any] = {"settings": settings, **provenance("cpu"), "cells": []}
     if path.exists():
         found = json.loads(path.read_text())
