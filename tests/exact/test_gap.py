@@ -24,7 +24,8 @@ from unmask.samplers.learned import Learned
 
 CELL = Cell(
     family="gate", number=0, steps=3, seed=0, entropy=2.0, heuristics={"random": 2.5, "top-prob": 2.6}, best="random",
-    static=2.4, deterministic=2.3, randomised=2.1, certificate=0.0, learned=2.2, near_best=0.5, near_best_drawn=0.5, updates=1, seconds=1.0,
+    static=2.4, deterministic=2.3, randomised=2.1, certificate=0.0, learned=2.2, near_best=0.5,
+    near_best_drawn=0.5, updates=1, seconds=1.0,
 )  # fmt: skip
 
 
