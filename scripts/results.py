@@ -3,18 +3,24 @@
     python scripts/results.py            rewrites them
     python scripts/results.py --check    exits 1 if they do not say what the records say
 
-A table stands between `<!-- results: NAME -->` and `<!-- end -->`, where docs/records/NAME holds the table.json and the
-first line of the records.jsonl (as header.json) that `unmask bench` left. No number is typed by hand.
+A table stands between `<!-- results: NAME -->` and `<!-- end -->`, where docs/records/NAME holds one of
+    table.json    with the first line of records.jsonl as header.json, from `unmask bench`
+    exact.jsonl   from `unmask exact`
+    record.json   from benchmarks/exact_study.py or benchmarks/gradient_variance.py
+No number is typed by hand.
 """
 
 import json
 import re
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from unmask.exact.gap import Cell, summaries
+
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "guides" / "exact.md")
 SLOT = re.compile(r"(<!-- results: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -35,6 +41,71 @@ def line(row: dict[str, Any]) -> str:
 
 def render(folder: Path) -> str:
     """A markdown table and the sentence that says where it comes from."""
+    if (folder / "exact.jsonl").is_file():
+        return render_exact(folder)
+    if (folder / "record.json").is_file():
+        return render_record(folder)
+    return render_bench(folder)
+
+
+def percent(share: float | None) -> str:
+    """`98.9`, or nothing."""
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+def source(header: dict[str, Any], folder: Path) -> str:
+    """Where a table comes from."""
+    return (
+        f"commit `{header['commit']}`, torch {header['torch']} on {header['device']}; records: "
+        f"`{folder.relative_to(ROOT)}`."
+    )
+
+
+def render_exact(folder: Path) -> str:
+    """Gap closed by family."""
+    first, *rest = (folder / "exact.jsonl").read_text(encoding="utf-8").splitlines()
+    header, cells = json.loads(first), [Cell.from_dict(json.loads(row)) for row in rest]
+    lines = [
+        "| family | cells | with a gap | median closed, % | worst, % | to the deterministic optimum, % | near-best "
+        "choices, deterministic / drawn, % | nats over the entropy | worse than a heuristic |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in summaries(cells):
+        name = f"**{row.name}**" if row.name == "all" else row.name
+        numbers = " | ".join(map(percent, (row.median, row.smallest, row.to_deterministic)))
+        near = f"{percent(row.near_best)} / {percent(row.near_best_drawn)}"
+        lines.append(f"| {name} | {row.cells} | {row.counted} | {numbers} | {near} | {row.excess:.4f} | {row.lost} |")
+    longest = max(cell.seconds for cell in cells)
+    counts = sorted({cell.updates for cell in cells})
+    lines += ["", (
+        f"{len(cells)} cells, seed {header['settings']['seed']}, {', '.join(map(str, counts))} updates each, at most "
+        f"{longest:.0f} s on one core of a busy machine; {source(header, folder)}"
+    )]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def render_record(folder: Path) -> str:
+    """The study of recipes, or the variance of estimators."""
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    if "ratios" in record:
+        lines = ["| estimator | at the start | after 10 % | after 50 % |", "|---|---|---|---|"]
+        for name, row in record["ratios"].items():
+            lines.append(f"| {name} | {' | '.join(f'{ratio:.2f}' for ratio in row.values())} |")
+        return "\n".join([*lines, "", source(record, folder)]) + "\n"
+    found: dict[str, list[dict[str, Any]]] = {}
+    for cell in record["cells"]:
+        found.setdefault(cell["recipe"], []).append(cell)
+    lines = ["| recipe | cells | median closed, % | worst, % | worse than a heuristic |", "|---|---|---|---|---|"]
+    for name, cells in found.items():
+        closed = [cell["closed"] for cell in cells if cell["closed"] is not None]
+        lost = sum(not cell["passes"] for cell in cells)
+        lines.append(f"| {name} | {len(cells)} | {percent(median(closed))} | {percent(min(closed))} | {lost} |")
+    updates = record["settings"]["updates"]
+    return "\n".join([*lines, "", f"{updates} updates each; {source(record, folder)}"]) + "\n"
+
+
+def render_bench(folder: Path) -> str:
+    """Samplers side by side."""
     rows = json.loads((folder / "table.json").read_text(encoding="utf-8"))
     header = json.loads((folder / "header.json").read_text(encoding="utf-8"))
     config = header["config"]
@@ -44,8 +115,7 @@ def render(folder: Path) -> str:
         "|---|---|---|---|---|---|---|",
         *(line(row) for row in rows),
         "",
-        f"{rows[0]['n']} problems of `{config['task']}`, split `{config['split']}`; commit `{header['commit']}`, torch "
-        f"{header['torch']} on {header['device']}; records: `{folder.relative_to(ROOT)}`.",
+        f"{rows[0]['n']} problems of `{config['task']}`, split `{config['split']}`; {source(header, folder)}",
     ]
     return "\n".join(lines) + "\n"
 
