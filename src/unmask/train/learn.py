@@ -80,7 +80,7 @@ class LearnConfig:
     policy_updates: int = 400
     rows: int = 32
     samples: int = 4
-    steps_per_row: int = 2
+    steps_per_row: int = 4
     rate: float = 2e-3
     weight_decay: float = 0.01
     warmup: int = 20
