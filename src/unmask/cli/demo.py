@@ -26,7 +26,8 @@ from unmask.train.line import Line
 from unmask.train.precision import resolve_precision
 from unmask.train.presets import learn_preset
 
-HEURISTICS = ("iid", "random", "left-to-right", "top-prob", "margin", "entropy", "threshold:level=0.9")
+HEURISTICS = ("iid", "left-to-right", "top-prob", "margin", "threshold:level=0.9")
+RULE_PROBLEMS = 150  # of validation, to choose decode rules by
 ONE_PER_STEP = ("top-prob", "left-to-right", "learned")
 
 
@@ -100,7 +101,8 @@ class Demo:
                 return load_order(made, config.device)
         say(f"learning an order for `{self.denoiser}` from scratch (log: {self.out / 'learn' / 'log.jsonl'})")
         began = time.monotonic()
-        order = learn_order(denoiser, config, self.out / "learn", overwrite=self.overwrite).order
+        folder = self.out / "learn"
+        order = learn_order(denoiser, config, folder, overwrite=self.overwrite, rule_count=RULE_PROBLEMS).order
         say(f"learned an order in {(time.monotonic() - began) / 60:.1f} minutes")
         return order
 

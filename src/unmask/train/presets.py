@@ -57,7 +57,7 @@ def learn_demo() -> LearnConfig:
 
     On the task's texts: writing its own first takes the denoiser four minutes, and did no better (docs/log.md).
     """
-    return LearnConfig(task="wordprob", texts="data", budgets=(2, 4, 8), policy_updates=200)
+    return LearnConfig(task="wordprob", texts="data", budgets=(2, 4, 8), policy_updates=160)
 
 
 def learn_mwp() -> LearnConfig:
