@@ -67,13 +67,13 @@ def render_exact(folder: Path) -> str:
     header, cells = json.loads(first), [Cell.from_dict(json.loads(row)) for row in rest]
     lines = [
         "| family | cells | with a gap | median closed, % | worst, % | to the deterministic optimum, % | near-best "
-        "choices, deterministic / drawn, % | nats over the entropy | worse than a heuristic |",
+        "choices, % | nats over the entropy | worse than a heuristic |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in summaries(cells):
         name = f"**{row.name}**" if row.name == "all" else row.name
         numbers = " | ".join(map(percent, (row.median, row.smallest, row.to_deterministic)))
-        near = f"{percent(row.near_best)} / {percent(row.near_best_drawn)}"
+        near = percent(row.near_best)
         lines.append(f"| {name} | {row.cells} | {row.counted} | {numbers} | {near} | {row.excess:.4f} | {row.lost} |")
     longest = max(cell.seconds for cell in cells)
     counts = sorted({cell.updates for cell in cells})

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
 from unmask.exact.choices import Choices
 from unmask.exact.gap import (
@@ -12,20 +11,18 @@ from unmask.exact.gap import (
     deterministic_regret,
     measure,
     near_best,
-    response_regret,
     summaries,
     summarise,
 )
-from unmask.exact.optimum import best_randomised
 from unmask.exact.suite import instance
-from unmask.reveals import Categorical, Certain
+from unmask.reveals import Certain
 from unmask.samplers import SAMPLERS
 from unmask.samplers.learned import Learned
 
 CELL = Cell(
     family="gate", number=0, steps=3, seed=0, entropy=2.0, heuristics={"random": 2.5, "top-prob": 2.6}, best="random",
     static=2.4, deterministic=2.3, randomised=2.1, certificate=0.0, learned=2.2, near_best=0.5,
-    near_best_drawn=0.5, updates=1, seconds=1.0,
+    updates=1, seconds=1.0,
 )  # fmt: skip
 
 
@@ -80,20 +77,6 @@ def test_one_of_each_chain_is_near_best_and_both_of_one_chain_is_not() -> None:
     regret = deterministic_regret(choices, 3)
     assert near_best(choices, taking(together), 3, regret) == pytest.approx(1.0)
     assert near_best(choices, taking(apart), 3, regret) < 0.6
-
-
-def test_what_the_best_drawn_order_draws_is_near_best_under_its_own_weights_only() -> None:
-    choices = Choices.of(instance("hmm", 0))
-    best = best_randomised(choices, 2)
-
-    def policy(canvas, denoised) -> Categorical:
-        logits = torch.full((len(canvas.row), 64), -1e9, dtype=torch.float64)
-        chance = best.policies[0].clamp(min=1e-300).log()
-        return Categorical(logits.index_put((choices.context, choices.revealed), chance), canvas.masked)
-
-    unmasker = Learned(policy)
-    assert near_best(choices, unmasker, 2, response_regret(choices, unmasker, 2)) > 0.99
-    assert near_best(choices, unmasker, 2, deterministic_regret(choices, 2)) < 0.9
 
 
 def test_a_measured_cell_is_in_order() -> None:

@@ -50,8 +50,8 @@ class Exact:
     For each instance and number of steps: the exact NLL of every heuristic at its best level, the best static,
     deterministic and randomised order, and a learned one. Gap closed: 0 % is the best heuristic, 100 % the best
     randomised order there is. near-best: the share of the learned order's choices that cost at most 0.01 nats more
-    than the best choice of a deterministic order, and of one that may draw. Records go to OUT/exact.jsonl; started
-    again with the same settings, only what is missing is measured.
+    than the best choice of a deterministic order. Records go to OUT/exact.jsonl; started again with the same settings,
+    only what is missing is measured.
 
     example: unmask exact --quick
 
@@ -204,14 +204,14 @@ def print_summaries(rows: Sequence[Summary]) -> None:
     shown = Table(title="gap closed between the best heuristic (0 %) and the best randomised order (100 %)")
     shown.add_column("family")
     for name in (
-        *("cells", "counted", "median", "worst", "to deterministic", "near-best", "drawn", "nats over entropy", "lost"),
+        *("cells", "counted", "median", "worst", "to deterministic", "near-best", "nats over entropy", "lost"),
     ):
         shown.add_column(name, justify="right")
     for row in rows:
         percent = ["" if x is None else f"{100 * x:.1f} %" for x in (row.median, row.smallest, row.to_deterministic)]
         shown.add_row(
             row.name, str(row.cells), str(row.counted), *percent, f"{100 * row.near_best:.1f} %",
-            f"{100 * row.near_best_drawn:.1f} %", f"{row.excess:.4f}", str(row.lost),
+            f"{row.excess:.4f}", str(row.lost),
             style="bold" if row.name == "all" else None,
         )  # fmt: skip
     Console(width=None if Console().is_terminal else 140).print(shown)

@@ -38,9 +38,8 @@ class Cell:
     static, deterministic, randomised: the optima; `certificate` bounds how far the last one may be off.
     learned: what `exact.learn` reached in `updates` updates and `seconds` seconds on one core.
     near_best: the share of the states the learned order reaches, weighted by how often, times its choices there,
-        whose choice costs at most 0.01 nats more than the best one of the deterministic programme (equation 8).
-    near_best_drawn: the same against the best response to the learned law (equation 8b): where orders that draw beat
-        every deterministic one, what they draw is not best under equation 8.
+        whose choice costs at most 0.01 nats more than the best one of the deterministic programme (equation 8). Where
+        orders that draw beat every deterministic one, as at two steps, that is no yardstick for what they draw.
     """
 
     family: str
@@ -56,7 +55,6 @@ class Cell:
     certificate: float
     learned: float
     near_best: float
-    near_best_drawn: float
     updates: int
     seconds: float
 
@@ -135,9 +133,6 @@ def measure(
         certificate=randomised.gap,
         learned=learned.nll,
         near_best=near_best(choices, learned.unmasker, steps, deterministic_regret(choices, steps)),
-        near_best_drawn=near_best(
-            choices, learned.unmasker, steps, response_regret(choices, learned.unmasker, steps)
-        ),
         updates=learned.updates,
         seconds=round(time.monotonic() - began, 2),
     )
@@ -152,21 +147,6 @@ def deterministic_regret(choices: Choices, steps: int) -> list[torch.Tensor]:
         offered = choices.cost + choices.expected(choices.true, value)
         value, _ = choices.best(offered, largest=False)
         regret.insert(0, offered - value[choices.context])
-    return regret
-
-
-def response_regret(choices: Choices, unmasker: Unmasker, steps: int) -> list[torch.Tensor]:
-    """The same under the weights p(x) / law(x) of what the sampler writes (equation 8b): log of the best response's
-    weight over that of a choice. At the optimum every choice that is drawn has none."""
-    law = sampler_law(choices, unmasker, steps)
-    weight = torch.where(choices.text > 0, choices.text / law.clamp(min=1e-300), 0.0)
-    value = torch.zeros(choices.contexts, dtype=torch.float64).index_copy(0, choices.complete, weight)
-    value = choices.expected(choices.written, value)[choices.all_that_is_left]
-    regret: list[torch.Tensor] = []
-    for _ in range(steps - 1):
-        offered = choices.expected(choices.written, value)
-        value, _ = choices.best(offered, largest=True)
-        regret.insert(0, (value[choices.context] / offered.clamp(min=1e-300)).log())
     return regret
 
 
@@ -201,7 +181,6 @@ class Summary(NamedTuple):
     smallest: float | None
     to_deterministic: float | None
     near_best: float
-    near_best_drawn: float
     excess: float
     lost: int
 
@@ -218,7 +197,6 @@ def summarise(name: str, cells: Sequence[Cell]) -> Summary:
         smallest=min(closed) if closed else None,
         to_deterministic=statistics.median(further) if further else None,
         near_best=statistics.fmean(cell.near_best for cell in cells),
-        near_best_drawn=statistics.fmean(cell.near_best_drawn for cell in cells),
         excess=statistics.median(cell.learned - cell.entropy for cell in cells),
         lost=sum(not cell.passes for cell in cells),
     )

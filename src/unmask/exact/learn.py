@@ -52,7 +52,7 @@ class Recipe:
     multi_sample: bool = True
     tilt: bool = False
     rows: int = 64
-    samples: int = 16
+    samples: int = 8
     rate: float = 0.2
     last_rate: float = 0.02
     spread: float = 0.0
