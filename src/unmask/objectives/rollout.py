@@ -22,7 +22,7 @@ def paths_of(canvas: Canvas, samples: int) -> Canvas:
 
 
 def draw_orders(paths: Canvas, scores: Tensor, law: ScoreLaw, draws: Draws) -> Order:
-    """An order for every row of `paths` ([N] rows), drawn step by step from `law` with scores [N, L].
+    """An order for every row of `paths` ([N] rows), drawn step by step from `law` with scores [N, L] (or [N, L, T]).
 
     `paths` starts with everything masked that may be. The last step of the budget reveals all that is left.
     Gradients do not flow through a draw; `log_prefix` has them.
@@ -44,7 +44,7 @@ def log_prefix(paths: Canvas, order: Order, scores: Tensor, law: ScoreLaw) -> Te
     0 before step 1. Stays as it is once a row has finished, and over the last step of its budget, which is no
     choice. T evaluations of the law, none of the network.
     """
-    before = [torch.zeros_like(scores[:, 0])]
+    before = [scores.new_zeros(len(scores))]
     for step in range(1, int(paths.budget.max())):
         canvas = before_step(paths, order, step)
         chosen = law(scores, canvas).log_prob(order.revealed_at(step))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
 from unmask.reveals.coins import Coins
 
@@ -47,6 +48,11 @@ class RevealTimes:
         log_keep = torch.where(self.masked, (-hazard).log1p(), 0.0)
         certain = torch.zeros_like(self.masked)
         return Coins(self.masked, certain, log_reveal, log_keep, torch.zeros_like(log_keep[:, 0]))
+
+    @staticmethod
+    def at_step(logits: Tensor, canvas: Canvas) -> "RevealTimes":
+        """The law of the step a canvas stands at: a `ScoreLaw`, for the bound with this posterior."""
+        return RevealTimes(logits, canvas.step, canvas.masked)
 
     def probabilities(self) -> Tensor:
         """[B, L]: h_i; 0 where not masked."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
 from unmask.core.numerics import NEG_INF, log1mexp
+from unmask.reveals.base import RevealLaw
 from unmask.reveals.coins import Coins
 
 # A coin this close to certain counts as certain, which moves its probability by less than 1e-6. That it fails
@@ -76,8 +77,8 @@ class ScoreRatio:
             return self.masked & (draws.uniform("reveal") < self.coins.log_reveal.double().exp())
 
 
-# How scores [N, L] become the posterior's law on canvases of N rows.
-ScoreLaw = Callable[[Tensor, Canvas], ScoreRatio]
+# How scores (N rows, of any shape the family needs) become the posterior's law on canvases of N rows.
+ScoreLaw = Callable[[Tensor, Canvas], RevealLaw]
 
 
 def at_temperature(tau: float | Tensor) -> ScoreLaw:
