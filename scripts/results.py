@@ -91,7 +91,8 @@ def render_record(folder: Path) -> str:
         lines = ["| estimator | at the start | after 10 % | after 50 % |", "|---|---|---|---|"]
         for name, row in record["ratios"].items():
             lines.append(f"| {name} | {' | '.join(f'{ratio:.2f}' for ratio in row.values())} |")
-        return "\n".join([*lines, "", source(record, folder)]) + "\n"
+        told = f"median deviation from the enumerated gradient {record['deviation']:.2f} times the expected"
+        return "\n".join([*lines, "", f"{told}; {source(record, folder)}"]) + "\n"
     found: dict[str, list[dict[str, Any]]] = {}
     for cell in record["cells"]:
         found.setdefault(cell["recipe"], []).append(cell)

@@ -26,6 +26,7 @@ def test_json_is_a_list_of_cells_on_stdout(run) -> None:
     assert all(cell["learned"] >= cell["randomised"] - 1e-4 for cell in cells)
 
 
+@pytest.mark.slow
 def test_a_record_cut_in_the_middle_is_measured_again(run, tmp_path) -> None:
     run(*WORDS, "--out", tmp_path)
     path = tmp_path / "exact.jsonl"

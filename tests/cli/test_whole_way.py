@@ -13,6 +13,7 @@ ROW = {
 }
 
 
+@pytest.mark.slow
 def test_fit_learn_sample_bench(run, sums: Path, tmp_path: Path) -> None:
     task = ["--task", "jsonl", "--data", sums]
     fitted, learned, table = tmp_path / "fitted", tmp_path / "learned", tmp_path / "table"

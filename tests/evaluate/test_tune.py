@@ -123,6 +123,7 @@ def test_equal_accuracy_goes_to_fewer_steps(tuned, imagine):
     assert tuned(["margin"])["margin"].mean.spec == "margin:block=6,eot=tail"
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_not_measured_again(denoiser, tuned, tmp_path, monkeypatch):
     monkeypatch.setitem(ADAPTIVE, "threshold", ("level", (0.3, 0.9)))
     names = ["margin", "threshold"]

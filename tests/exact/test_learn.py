@@ -98,6 +98,7 @@ def test_bad_settings_are_refused() -> None:
             learn(joint, **arguments)
 
 
+@pytest.mark.slow
 def test_the_bound_comes_first_where_it_is_asked_for_and_only_for_coins() -> None:
     joint = instance("pairs", 902)
     recipe = replace(RECIPE, family="bernoulli", bound_share=1.0, samples=4)
@@ -109,6 +110,7 @@ def test_the_bound_comes_first_where_it_is_asked_for_and_only_for_coins() -> Non
         learn(joint, 2, updates=1, recipe=replace(RECIPE, bound_share=0.5))
 
 
+@pytest.mark.slow
 def test_the_decode_rule_is_the_best_there_is_and_never_worse_than_drawing() -> None:
     joint = instance("pairs", 903)
     found = learn(joint, 2, updates=60, recipe=replace(RECIPE, family="bernoulli", samples=4))

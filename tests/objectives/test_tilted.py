@@ -97,6 +97,7 @@ def test_a_missing_empty_set_in_the_mass_is_caught(monkeypatch: pytest.MonkeyPat
     assert not torch.allclose(log_drawn + log_weight, log_policy + log_likelihood, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_gradient_mostly_varies_less_than_that_of_untilted_paths() -> None:
     """Exactly, over all pairs of paths of 20 problems: summed variance of the gradient in psi. Not on every problem."""
 

@@ -283,6 +283,7 @@ def test_response_length_bounds_every_template() -> None:
         assert rough_length(f"{widest} #### 99") <= task.response_length, template.key
 
 
+@pytest.mark.slow
 def test_every_template_has_room_in_every_split() -> None:
     # Numbers up to 50 leave the smallest templates a handful of combinations in 5 %; people and things vary too.
     made = [problem("test", index) for index in range(4000, 6000)]

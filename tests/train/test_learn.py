@@ -105,6 +105,7 @@ def test_a_denoiser_trained_along_changes_in_either_stage_and_is_left_beside_the
     assert same(weights_of(load_folder(tmp_path / "run" / "denoiser").network), after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tilt", [True, False])
 def test_a_denoiser_trained_along_is_fitted_to_the_texts(make_denoiser, learn_config, tmp_path, tilt):
     """Misses alone have no gradient: the head, which no policy reads, is taught by the likelihood along the paths."""

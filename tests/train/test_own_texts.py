@@ -57,6 +57,7 @@ def test_right_answers_take_the_place_of_the_responses(make_denoiser, task, tmp_
     assert [line["id"] for line in lines] == [example.id for example in examples]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [0, 20])
 def test_a_killed_start_goes_on_to_the_same_file(make_denoiser, task, tmp_path, monkeypatch, cut):
     denoiser, whole, broken = make_denoiser(), tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
@@ -101,6 +102,7 @@ def test_prompts_that_do_not_fit_are_passed_over(make_denoiser, task, tmp_path):
         own_texts(full, task, tmp_path / "none", count=8, sampler="iid")
 
 
+@pytest.mark.slow
 def test_learning_on_own_texts_goes_on_bit_for_bit(make_denoiser, learn_config, task, tmp_path, monkeypatch):
     def short(*args, **options):  # an untrained denoiser never ends a text
         return [generation._replace(text=generation.text[:6]) for generation in decode(*args, **options)]

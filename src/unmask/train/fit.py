@@ -166,10 +166,11 @@ def fit(
     config = replace(config, precision=resolve_precision(config.precision, config.device))
     task = make_task(config.task, config.data)
     identity = {key: value for key, value in asdict(config).items() if key not in ("updates", "device", "data")}
+    examples = training_examples(task, config.mix)  # what is wrong with the mixture shows before a tokenizer is learned
     denoiser = start(config, task)
     network = denoiser.network.to(config.device)
     batches = Batches(
-        training_examples(task, config.mix), denoiser.codec, config.rows, denoiser.response_length,
+        examples, denoiser.codec, config.rows, denoiser.response_length,
         network.config.context, config.seed, pad_to=16 if config.compile else 8,
     )  # fmt: skip
     batches.batch(0)  # what is wrong with the data shows here, before the folder is claimed
