@@ -146,9 +146,9 @@ def exact_gradient(model: Model, clean: Canvas) -> Tensor:
 class Variance(NamedTuple):
     """cost: trace of the covariance times denoiser rows, mean over the texts. passes: rows a text.
 
-    deviation: squared distance of the mean gradient from the enumerated one over what its variance lets expect; about 1
-    if unbiased. (Entry by entry is no test: where a coin is nearly certain, what matters may not be drawn in some hundred
-    repeats.)
+    deviation: squared distance of the mean gradient from the enumerated one over what its variance lets expect; about
+    1 if unbiased. (Entry by entry is no test: where a coin is nearly certain, what matters may not be drawn in some
+    hundred repeats.)
     """
 
     cost: float

@@ -13,7 +13,7 @@ from unmask.core.order import ordered_partitions
 from unmask.exact import entropy, optimum, static_optimum
 from unmask.exact.choices import Choices
 from unmask.exact.nll import sampler_nll
-from unmask.exact.optimum import best_deterministic, best_randomised, best_response, fit_shares
+from unmask.exact.optimum import Optimum, best_deterministic, best_randomised, best_response, fit_shares
 
 from .problems import random_joint
 
@@ -197,3 +197,11 @@ def test_eight_bits_in_four_steps_are_quick_enough() -> None:
     joint = random_joint(0, 8, 2)
     assert optimum(joint, 4, randomised=True) <= optimum(joint, 4) + 1e-4
     assert time.monotonic() - began < 120  # some ten seconds on one core; a limit against another order of growth
+
+
+def test_a_certificate_that_is_not_good_enough_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    joint = random_joint(0, 3, 2)
+    loose = Optimum(1.5, 0.25, [], joint.flatten())
+    monkeypatch.setitem(optimum.__globals__, "best_randomised", lambda choices, steps: loose)
+    with pytest.warns(UserWarning, match=r"within 2.5e-01 nats: between 1.250000 and 1.500000"):
+        assert optimum(joint, 2, randomised=True) == 1.5

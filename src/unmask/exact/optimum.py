@@ -1,6 +1,7 @@
 """The best that any order can do: deterministic (equation 8), static, and randomised (equation 8b)."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,10 +38,17 @@ def optimum(joint: Tensor, steps: int, randomised: bool = False) -> float:
     (`randomised`, to within 1e-4 nats, by its certificate).
 
     joint: float64 [V] * L, sums to 1. steps: 1..L. UserError on anything else, and on a joint too large to enumerate.
-    Time: steps * (2V+1)^L sums, once for equation 8 and some hundred times for 8b.
+    Time: steps * (2V+1)^L sums, once for equation 8 and some hundred times for 8b. Warns, with the bound that was
+    reached, in the case that a thousand rounds are not enough for 1e-4.
     """
-    check = Choices.of(joint)
-    found = best_randomised(check, steps) if randomised else best_deterministic(check, steps)
+    choices = Choices.of(joint)
+    found = best_randomised(choices, steps) if randomised else best_deterministic(choices, steps)
+    if found.gap > TOLERANCE:
+        warnings.warn(
+            f"the randomised optimum is only known to within {found.gap:.1e} nats: between {found.nll - found.gap:.6f} "
+            f"and {found.nll:.6f}",
+            stacklevel=2,
+        )
     return found.nll
 
 
@@ -89,7 +97,7 @@ def static_optimum(joint: Tensor, steps: int) -> float:
 
 
 @dataclass(frozen=True)
-class _Response:
+class Response:
     """The deterministic policy that writes the most weight, its law, and how much that is."""
 
     weight: float
@@ -97,7 +105,7 @@ class _Response:
     law: Tensor
 
 
-def best_response(choices: Choices, steps: int, weight: Tensor) -> _Response:
+def best_response(choices: Choices, steps: int, weight: Tensor) -> Response:
     """max over policies of sum_x weight(x) law(x), by backward induction; weight: [V^L], not negative."""
     value = torch.zeros(choices.contexts, dtype=torch.float64).index_copy(0, choices.complete, weight)
     value = choices.expected(choices.written, value)[choices.all_that_is_left]
@@ -105,7 +113,7 @@ def best_response(choices: Choices, steps: int, weight: Tensor) -> _Response:
     for _ in range(steps - 1):
         value, choice = choices.best(choices.expected(choices.written, value), largest=True)
         policies.insert(0, choices.certain(choice))
-    return _Response(float(value[-1]), policies, choices.law(policies))
+    return Response(float(value[-1]), policies, choices.law(policies))
 
 
 def best_randomised(choices: Choices, steps: int, tolerance: float = TOLERANCE) -> Optimum:
