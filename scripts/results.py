@@ -96,7 +96,10 @@ def render_record(folder: Path) -> str:
     found: dict[str, list[dict[str, Any]]] = {}
     for cell in record["cells"]:
         found.setdefault(cell["recipe"], []).append(cell)
-    lines = ["| recipe | cells with a gap | median closed, % | worst, % | worse than a heuristic |", "|---|---|---|---|---|"]
+    lines = [
+        "| recipe | cells with a gap | median closed, % | worst, % | worse than a heuristic |",
+        "|---|---|---|---|---|",
+    ]
     for name, cells in found.items():
         closed = [cell["closed"] for cell in cells if cell["closed"] is not None]
         lost = sum(not cell["passes"] for cell in cells)
