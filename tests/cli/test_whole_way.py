@@ -62,7 +62,7 @@ def test_the_demo_leaves_its_table_and_report_and_goes_on_where_it_was(run, tmp_
     assert "learned:one-per-step" in table
     rows = json.loads((out / "table.json").read_text())
     found = {(row["sampler"], row["budget"]) for row in rows}
-    heuristics = {"iid", "random", "left-to-right", "top-prob", "margin", "entropy"}
+    heuristics = {"iid", "left-to-right", "top-prob", "margin", "threshold:level=0.9"}
     assert found >= {(name, budget) for name in (*heuristics, "learned") for budget in (2, 4)}
     assert sum(row["steps_mean"] > 8 for row in rows) == 3, "one-per-step for top-prob, left-to-right and learned"
     assert all(set(row) >= ROW and row["n"] == 4 for row in rows)
