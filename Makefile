@@ -15,7 +15,7 @@ test: $(VENV)/.installed
 	@$(BIN)/python -m pytest
 
 check: lint types
-	@$(BIN)/python -m pytest -m "not slow and not gpu"
+	@$(BIN)/python -m pytest -m "not slow and not gpu" -n 2
 
 lint: $(VENV)/.installed
 	@$(BIN)/ruff check --quiet
