@@ -70,6 +70,7 @@ def test_a_second_start_does_nothing(small, denoiser, thrifty, tmp_path):
     assert (tmp_path / "records.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_more_budgets_samplers_seeds_and_examples_only_add(small, denoiser, tmp_path):
     small(samplers=["random"], budgets=[2])
     before, calls = (tmp_path / "records.jsonl").read_text(), denoiser.calls
@@ -82,6 +83,7 @@ def test_more_budgets_samplers_seeds_and_examples_only_add(small, denoiser, tmp_
     assert [row.n for row in smaller] == [COUNT]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.77, 0.999])
 def test_a_run_killed_in_the_middle_of_a_line_ends_as_if_it_had_not_been(small, thrifty, tmp_path, share):
     options = {"samplers": ["random"], "orders": {"ours": thrifty()}, "budgets": [3], "seeds": [0, 1]}
@@ -95,6 +97,7 @@ def test_a_run_killed_in_the_middle_of_a_line_ends_as_if_it_had_not_been(small, 
     assert [row._replace(seconds=0) for row in again] == [row._replace(seconds=0) for row in rows]
 
 
+@pytest.mark.slow
 def test_the_answers_do_not_depend_on_the_batch(small, denoiser, task, tmp_path):
     def found(batch):
         small(samplers=["iid"], budgets=[3], batch=batch, overwrite=True)

@@ -160,6 +160,7 @@ def test_what_was_measured_before_an_interruption_is_kept(tuned, imagine, tmp_pa
     assert not set(kept) & set(second.asked)
 
 
+@pytest.mark.slow
 def test_the_tuning_of_another_run_is_refused(tuned, imagine, denoiser, tmp_path):
     imagine(lambda spec, budget, n: (0.5, min(budget, 3)))
     tuned(["margin"])

@@ -37,6 +37,7 @@ def test_several_stratified_steps_leave_value_and_gradient_unbiased(steps_per_ro
     check_bound_gradient(estimate, problem)
 
 
+@pytest.mark.slow
 def test_drawn_estimates_average_to_the_exact_bound_and_gradient() -> None:
     # 60 groups of 50 copies of each of two texts; 5 standard errors of the mean over the groups
     problem = Problem.random(3, budget=3)

@@ -96,6 +96,7 @@ def test_probabilities_of_all_sets_sum_to_one():
     assert torch.allclose(total, torch.ones_like(total), atol=1e-12, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_every_log_probability_is_that_of_finite_differences_through_the_temperature():
     """tau is solved for by bisection, without gradient; one Newton step must give it the whole of its own."""
     scores, canvas = scores_and_canvas(rows=8, length=4, budget=2, seed=3)

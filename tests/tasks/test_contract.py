@@ -80,6 +80,7 @@ def test_own_responses_are_correct_and_others_are_not(task: Task) -> None:
             assert not task.correct("", example)
 
 
+@pytest.mark.slow
 def test_same_data_same_examples(task: Task, tmp_path: Path) -> None:
     again = make_task(task.name, DATA[task.name](tmp_path))
     assert again.response_length == task.response_length

@@ -71,6 +71,7 @@ def test_a_run_leaves_an_order_a_log_and_a_checkpoint_and_nothing_else(make_deno
     assert all(math.isfinite(value) for entry in entries for value in entry.values())
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_bytes_and_another_seed_others(make_denoiser, learn_config, tmp_path):
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
         learn(make_denoiser(), replace(learn_config, seed=seed), tmp_path / name)
@@ -168,6 +169,7 @@ def test_validation_is_called_when_due_and_changes_nothing(make_denoiser, learn_
 # ---- going on as if nothing had happened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("crash", "every"), [(1, 2), (3, 2), (4, 3), (4, 1), (6, 1)])
 @pytest.mark.parametrize("update", ["frozen", "joint"])
 def test_a_run_that_died_and_went_on_ends_as_if_it_had_not(

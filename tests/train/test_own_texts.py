@@ -39,6 +39,7 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 4)
 
 
+@pytest.mark.slow
 def test_right_answers_take_the_place_of_the_responses(make_denoiser, task, tmp_path):
     denoiser = make_denoiser()
     seen = []

@@ -15,11 +15,12 @@ from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised, Denoiser
 from unmask.denoisers.table import context_digits
 from unmask.reveals.base import OrderPolicy, OrderPosterior, RevealLaw
+from unmask.reveals.categorical import list_sets
 
 
 def all_sets(length: int) -> Tensor:
     """bool [2^L, L]: every set of positions; set number s has position i where bit L - 1 - i of s is 1."""
-    return context_digits(length, 1).bool()
+    return list_sets(length)
 
 
 def set_number(positions: Tensor) -> Tensor:

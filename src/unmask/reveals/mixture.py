@@ -9,6 +9,7 @@ from torch import Tensor
 from unmask.core.draws import StepDraws
 from unmask.core.numerics import NEG_INF
 from unmask.reveals.bernoulli import LOGIT_LIMIT, Bernoulli
+from unmask.reveals.categorical import list_sets
 
 LONGEST_ENTROPY = 12  # positions up to which the entropy is summed over all sets
 
@@ -92,7 +93,7 @@ class BernoulliMixture:
                 f"the entropy of a mixture is a sum over all sets: {length} positions, at most {LONGEST_ENTROPY}"
             )
         total = torch.zeros_like(self.shares[:, 0])
-        for positions in torch.cartesian_prod(*[torch.tensor([False, True])] * length).reshape(-1, length):
+        for positions in list_sets(length):
             wanted = positions.to(self.masked.device).expand(self.masked.shape)
             possible = ~(wanted & ~self.masked).any(-1) & wanted.any(-1)
             log_prob = torch.where(possible, self.log_prob(torch.where(possible[:, None], wanted, self.masked)), 0.0)

@@ -55,29 +55,19 @@ class DecodeRule:
         return cls(**values)
 
 
-def sharpen(law: RevealLaw, factor: float) -> RevealLaw:
-    """The law with its logits multiplied by `factor`. Raises UserError where its family has no logits."""
+def changed(law: RevealLaw, verb: str, option: str, factor: float) -> RevealLaw:
+    """`law.VERB(factor)`; the law itself at 1. Raises UserError where its family has no such method."""
     if factor == 1:
         return law
-    if not hasattr(law, "sharpen"):
-        raise UserError(f"sharpness must be 1 for {type(law).__name__}, which has no `sharpen`, got {factor}")
-    sharpened: RevealLaw = law.sharpen(factor)
-    return sharpened
-
-
-def scale(law: RevealLaw, factor: float) -> RevealLaw:
-    """The law with its coins multiplied by `factor`, at most 1. Raises UserError where its family has no coins."""
-    if factor == 1:
-        return law
-    if not hasattr(law, "scale"):
-        raise UserError(f"scale must be 1 for {type(law).__name__}, which has no `scale`, got {factor}")
-    scaled: RevealLaw = law.scale(factor)
-    return scaled
+    if not hasattr(law, verb):
+        raise UserError(f"{option} must be 1 for {type(law).__name__}, which has no `{verb}`, got {factor}")
+    found: RevealLaw = getattr(law, verb)(factor)
+    return found
 
 
 def ruled(law: RevealLaw, rule: DecodeRule) -> RevealLaw:
     """The law that `rule` draws from, or takes its threshold on."""
-    return scale(sharpen(law, rule.sharpness), rule.scale)
+    return changed(changed(law, "sharpen", "sharpness", rule.sharpness), "scale", "scale", rule.scale)
 
 
 @dataclass(frozen=True)
