@@ -18,7 +18,7 @@ from unmask.core.files import could_not_write
 from unmask.core.registry import check_name
 from unmask.evaluate.records import provenance
 from unmask.exact.gap import Cell, Summary, measure, summaries
-from unmask.exact.learn import RECIPE
+from unmask.exact.recipe import RECIPE
 from unmask.exact.suite import FAMILIES, INSTANCES
 from unmask.train.line import Line
 
@@ -49,8 +49,8 @@ class Exact:
 
     For each instance and number of steps: the exact NLL of every heuristic at its best level, the best static,
     deterministic and randomised order, and a learned one. Gap closed: 0 % is the best heuristic, 100 % the best
-    randomised order there is. near-best: the share of the learned order's choices that cost at most 0.01 nats more
-    than the best choice of a deterministic order. Records go to OUT/exact.jsonl; started again with the same settings,
+    randomised order there is. near-best: the share of the states it reaches from which on it costs at most 0.01
+    nats more than the best. Records go to OUT/exact.jsonl; started again with the same settings,
     only what is missing is measured.
 
     example: unmask exact --quick

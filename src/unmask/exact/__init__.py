@@ -3,9 +3,10 @@
 from unmask.exact.choices import Choices
 from unmask.exact.enumerate import all_sets, decode_marginal, exact_elbo, log_marginal, set_log_probs, set_number
 from unmask.exact.gap import Cell, measure, summaries
-from unmask.exact.learn import RECIPE, LearnedExactly, Recipe, learn
+from unmask.exact.learn import LearnedExactly, learn
 from unmask.exact.nll import sampler_nll
 from unmask.exact.optimum import optimum, static_optimum
+from unmask.exact.recipe import RECIPE, Recipe
 from unmask.exact.suite import FAMILIES, entropy, instance
 
 __all__ = [

@@ -6,19 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import torch
-
 from unmask.exact.choices import Choices
-from unmask.exact.learn import RECIPE, Recipe, learn
+from unmask.exact.learn import learn
 from unmask.exact.nll import sampler_law, sampler_policies
 from unmask.exact.optimum import best_deterministic, best_randomised, static_optimum
+from unmask.exact.recipe import RECIPE, Recipe
+from unmask.exact.regret import deterministic_regret, near_best, near_deterministic
 from unmask.exact.suite import entropy, instance
 from unmask.samplers import make_sampler
-from unmask.samplers.base import Unmasker
 
 SMALLEST_GAP = 0.01  # nats; a cell with less to gain passes by not losing, and is left out of medians
 ALLOWED_LOSS = 0.001  # nats above the best heuristic
-SMALL_REGRET = 0.01  # nats above the best choice of a state
 
 # The best level of an adaptive heuristic is chosen on each instance by its exact NLL: the strongest rival there is.
 LEVELS = (0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
@@ -37,9 +35,10 @@ class Cell:
     heuristics: the NLL of each heuristic at its best setting. best: the setting of the best of them.
     static, deterministic, randomised: the optima; `certificate` bounds how far the last one may be off.
     learned: what `exact.learn` reached in `updates` updates and `seconds` seconds on one core.
-    near_best: the share of the states the learned order reaches, weighted by how often, times its choices there,
-        whose choice costs at most 0.01 nats more than the best one of the deterministic programme (equation 8). Where
-        orders that draw beat every deterministic one, as at two steps, that is no yardstick for what they draw.
+    near_best: the share of the states the learned order reaches, weighted by how often, from which on it costs at most
+        0.01 nats more than the best randomised order (`regret.near_best`).
+    near_deterministic: the share of its choices that cost at most 0.01 nats more than the best choice by equation 8,
+        which is no yardstick where orders that draw beat every deterministic one, as at two steps.
     """
 
     family: str
@@ -55,6 +54,7 @@ class Cell:
     certificate: float
     learned: float
     near_best: float
+    near_deterministic: float
     updates: int
     seconds: float
 
@@ -119,6 +119,7 @@ def measure(
     randomised = best_randomised(choices, steps)
     began = time.monotonic()
     learned = learn(joint, steps, seed=seed, seconds=seconds, updates=updates, recipe=recipe)
+    policies = sampler_policies(choices, learned.unmasker, steps)
     return Cell(
         family=family,
         number=number,
@@ -132,40 +133,11 @@ def measure(
         randomised=randomised.nll,
         certificate=randomised.gap,
         learned=learned.nll,
-        near_best=near_best(choices, learned.unmasker, steps, deterministic_regret(choices, steps)),
+        near_best=near_best(choices, policies),
+        near_deterministic=near_deterministic(choices, policies, deterministic_regret(choices, steps)),
         updates=learned.updates,
         seconds=round(time.monotonic() - began, 2),
     )
-
-
-def deterministic_regret(choices: Choices, steps: int) -> list[torch.Tensor]:
-    """[A] for each step but the last: nats a choice costs above the best of its context, what follows being chosen best
-    (equation 8)."""
-    value = choices.cost[choices.all_that_is_left]
-    regret: list[torch.Tensor] = []
-    for _ in range(steps - 1):
-        offered = choices.cost + choices.expected(choices.true, value)
-        value, _ = choices.best(offered, largest=False)
-        regret.insert(0, offered - value[choices.context])
-    return regret
-
-
-def near_best(
-    choices: Choices, unmasker: Unmasker, steps: int, regret: list[torch.Tensor], limit: float = SMALL_REGRET
-) -> float:
-    """The share of what the sampler does, state by state as often as it gets there, whose `regret` is at most `limit`
-    nats; states with a single choice are not counted. 1 if no other is reached."""
-    mass = torch.zeros(choices.contexts, dtype=torch.float64)
-    mass[-1] = 1.0
-    near = total = 0.0
-    ways = torch.zeros_like(mass).index_add(0, choices.context, choices.allowed.double())  # 1: nothing to choose
-    for step, policy in enumerate(sampler_policies(choices, unmasker, steps)):
-        flow = mass[choices.context] * policy
-        counted = torch.where(ways[choices.context] > 1, flow, 0.0)
-        total += float(counted.sum())
-        near += float(counted[regret[step] <= limit].sum())
-        mass = torch.zeros_like(mass).index_add(0, choices.target, flow[choices.choice] * choices.written)
-    return near / total if total > 0 else 1.0
 
 
 class Summary(NamedTuple):

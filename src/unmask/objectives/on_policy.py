@@ -62,12 +62,14 @@ def path_log_likelihoods(
     samples: int = 8,
     proposal: Proposal | None = None,
     order: Order | None = None,
+    with_entropy: bool = True,
 ) -> PathLikelihoods:
     """Draw K = `samples` paths from the policy for each row of `clean`, and score the true tokens along them.
 
     proposal: what to draw from instead, given the policy's law, say
         `lambda law: Bernoulli(law.logits / 2, law.masked)`. Another distribution of paths: use
         `importance_bound`.
+    with_entropy: False leaves the entropy at 0; some families have to sum over all sets for it.
 
     The last step of the budget reveals all that is left: no choice, log-probability 0. Shapes and costs as in
     `paths.walk_paths`.
@@ -85,7 +87,7 @@ def path_log_likelihoods(
             log_likelihood=torch.where(given, truth.log_prob, 0.0).sum(-1),
             log_policy=torch.where(last, 0.0, law.log_prob(given)),
             log_proposal=log_proposal,
-            entropy=torch.where(last, 0.0, law.entropy()),
+            entropy=torch.where(last, 0.0, law.entropy()) if with_entropy else torch.zeros_like(log_proposal),
             misses=torch.where(given, truth.missed, 0.0).sum(-1),
         )
 

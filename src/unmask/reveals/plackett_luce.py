@@ -1,6 +1,6 @@
 """A race for the first places, and a draw of how many places there are: Plackett-Luce with a cut."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -78,6 +78,10 @@ class PlackettLuce:
         counted = torch.where(size > 0, self._log_sizes[:, (size - 1).clamp(min=0)], NEG_INF)
         both = (log_first > NEG_INF) & (counted > NEG_INF)
         return torch.where(both, torch.where(both, log_first, 0.0) + torch.where(both, counted, 0.0), NEG_INF)
+
+    def sharpen(self, factor: float) -> "PlackettLuce":
+        """The same law with scores and sizes multiplied by `factor`."""
+        return replace(self, scores=self.scores * factor, sizes=self.sizes * factor)
 
     def sample(self, draws: StepDraws) -> Tensor:
         """bool [B, L]: the first n by Gumbel keys; one uniform per position and one per row."""
