@@ -18,29 +18,42 @@ import torch
 
 from unmask.evaluate.records import provenance
 from unmask.exact.gap import measure
-from unmask.exact.learn import RECIPE, Recipe
+from unmask.exact.recipe import RECIPE, Recipe
 
-COINS = replace(RECIPE, family="bernoulli")
+PLAIN = replace(RECIPE, samples=8, entropy=0.0)
+COINS = replace(PLAIN, family="bernoulli")
+OR_NONE = replace(PLAIN, family="bernoulli-or-none", posterior="reveal-times")
+MIXTURE = replace(PLAIN, family="mixture", spread=0.5)
 RECIPES: dict[str, Recipe] = {
-    "coins, bound only": replace(COINS, bound_share=1.0),
-    "coins, bound then paths": replace(COINS, bound_share=0.3),
+    "coins, bound only": replace(COINS, first_share=1.0),
+    "coins, bound only, reveal times": replace(OR_NONE, first_share=1.0),
+    "coins, importance only": replace(COINS, first_share=1.0, first="importance"),
+    "coins, importance only, reveal times": replace(OR_NONE, first_share=1.0, first="importance"),
+    "all sets, importance only": replace(PLAIN, first_share=1.0, first="importance"),
+    "coins, bound then paths": replace(COINS, first_share=0.3),
     "coins, one sample": replace(COINS, multi_sample=False),
     "coins": COINS,
     "coins, tilted": replace(COINS, tilt=True),
-    "mixture of 3": replace(RECIPE, family="mixture", components=3, spread=0.5),
-    "mixture of 8": replace(RECIPE, family="mixture", components=8, spread=0.5),
-    "all sets, one sample": replace(RECIPE, multi_sample=False),
-    "all sets, K = 2": replace(RECIPE, samples=2),
-    "all sets, K = 4": replace(RECIPE, samples=4),
-    "all sets, K = 8": RECIPE,
-    "all sets, K = 16": replace(RECIPE, samples=16),
-    "all sets, tilted": replace(RECIPE, tilt=True),
+    "coins, or none": OR_NONE,
+    "Plackett-Luce": replace(PLAIN, family="plackett-luce"),
+    "mixture of 3": replace(MIXTURE, components=3),
+    "mixture of 8": MIXTURE,
+    "all sets, importance then paths": replace(PLAIN, first_share=0.3, first="importance"),
+    "all sets, one sample": replace(PLAIN, multi_sample=False),
+    "all sets, one sample, entropy": replace(PLAIN, multi_sample=False, entropy=0.01),
+    "all sets, K = 2": replace(PLAIN, samples=2),
+    "all sets, K = 4": replace(PLAIN, samples=4),
+    "all sets, K = 8": PLAIN,
+    "all sets, K = 8, entropy": replace(PLAIN, entropy=0.01),
+    "all sets, K = 8, tilted": replace(PLAIN, tilt=True),
+    "all sets, K = 32": replace(PLAIN, samples=32),
+    "all sets, K = 32, entropy (default)": RECIPE,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--families", nargs="+", default=["chain", "pairs", "gate", "hmm", "ising-strong"])
+    parser.add_argument("--families", nargs="+", default=["chain", "gate", "hmm", "ising-weak"])
     parser.add_argument("--steps", type=int, nargs="+", default=[2, 3])
     parser.add_argument("--numbers", type=int, nargs="+", default=[100])
     parser.add_argument("--updates", type=int, default=300)

@@ -30,7 +30,7 @@ from unmask.objectives.bound import bound_surrogate, evaluate_bound
 from unmask.objectives.rloo import stratified_steps
 from unmask.objectives.rollout import before_step, draw_orders, log_prefix, paths_of
 from unmask.reveals import Bernoulli, ScoreRatio, at_temperature
-from unmask.train.learn import LearnConfig
+from unmask.train.learn_config import LearnConfig
 
 TAU = 0.5
 DEFAULT = LearnConfig()

@@ -41,7 +41,8 @@ from unmask.orders.posterior import PosteriorConfig, PosteriorNetwork
 from unmask.tasks import make_task
 from unmask.train.batches import Batch, Batches
 from unmask.train.fit import FitConfig, attention_kernel, autocast, update_loss
-from unmask.train.learn import LearnConfig, bound_loss, frozen_scorer, policy_loss
+from unmask.train.learn import bound_loss, frozen_scorer, policy_loss
+from unmask.train.learn_config import LearnConfig
 from unmask.train.optimizers import Optimizers, clip_gradient
 
 KINDS = ("fit", "bound", "policy")

@@ -10,7 +10,7 @@ from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 from unmask.tasks import make_task
 from unmask.train.fit import FitConfig
-from unmask.train.learn import LearnConfig
+from unmask.train.learn_config import LearnConfig
 
 
 @pytest.fixture(scope="session")

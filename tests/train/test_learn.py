@@ -23,16 +23,15 @@ from unmask.train import learn as module
 from unmask.train.batches import Batches
 from unmask.train.checkpoint import load_checkpoint
 from unmask.train.learn import (
-    LearnConfig,
     StageLoss,
     bound_loss,
-    check,
     draw_budgets,
     frozen_scorer,
     learn,
     policy_loss,
     posterior_law,
 )
+from unmask.train.learn_config import LearnConfig, check
 
 
 def log(out):
@@ -69,6 +68,14 @@ def test_a_run_leaves_an_order_a_log_and_a_checkpoint_and_nothing_else(make_deno
     assert [entry["update"] for entry in entries] == [1, 2, 3, 4, 5, 6]
     assert ["elbo" in entry for entry in entries] == [True] * 3 + [False] * 3
     assert all(math.isfinite(value) for entry in entries for value in entry.values())
+
+
+@pytest.mark.parametrize("tilt", [True, False])
+def test_a_mixture_is_learned_as_well(make_denoiser, learn_config, tmp_path, tilt):
+    config = replace(learn_config, components=2, bound_updates=0, entropy=0.0, tilt=tilt)
+    result = learn(make_denoiser(), config, tmp_path / "run")
+    assert load_order(result.folder).policy.config.components == 2
+    assert all(math.isfinite(entry["bound"]) for entry in log(tmp_path / "run"))
 
 
 @pytest.mark.slow
@@ -233,6 +240,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
         ({"bound_updates": 0, "policy_updates": 0}, "nothing to do"),
         ({"tau": 1.0}, "tau and tau_end must both be above 0, or both 0, got 1.0 and 0.0"),
         ({"tau": -1.0, "tau_end": -1.0}, "tau and tau_end"),
+        ({"components": 0, "bound_updates": 0}, "components must be at least 1, got 0"),
+        ({"components": 2, "bound_updates": 3}, "must be 0 for a mixture of 2 components"),
+        ({"components": 2, "bound_updates": 0, "entropy": 0.1}, "no closed entropy"),
         ({"width": 15}, "width 15 does not split into 2 heads"),
         ({"task": "jsnl"}, "Did you mean `jsonl`"),
     ],

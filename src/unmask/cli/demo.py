@@ -21,7 +21,7 @@ from unmask.orders.folder import LearnedOrder, load_order
 from unmask.samplers.generate import Generation, decode
 from unmask.tasks import make_task
 from unmask.tasks.base import Example
-from unmask.train.learn import LearnConfig
+from unmask.train.learn_config import LearnConfig
 from unmask.train.line import Line
 from unmask.train.precision import resolve_precision
 from unmask.train.presets import learn_preset

@@ -15,7 +15,8 @@ from unmask.orders.folder import LearnedOrder
 from unmask.samplers.learned import DecodeRule
 from unmask.tasks import TASKS, make_task
 from unmask.tasks.base import Task
-from unmask.train.learn import LearnConfig, LearnResult, learn
+from unmask.train.learn import LearnResult, learn
+from unmask.train.learn_config import LearnConfig
 from unmask.train.line import Line
 from unmask.train.presets import LEARN_PRESETS, learn_preset
 
@@ -69,6 +70,8 @@ class Learn:
     """Credit of a revealed position: this times the log-probability of its true token, less the next."""
     miss: Annotated[float | None, NUMBER, AS_PRESET] = None
     """Nats that a position costs whose most probable token is not the true one."""
+    components: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Sets of coins in the policy's law: more than one is a mixture, for several orders that are each good."""
     denoiser_update: Annotated[str | None, WORD, AS_PRESET] = None
     """frozen leaves the denoiser as it is, joint trains it along and leaves it in OUT/denoiser."""
     checkpoint_every: Annotated[int, WHOLE] = 25
@@ -87,7 +90,7 @@ class Learn:
         preset = learn_preset(self.preset or (self.task if self.task in LEARN_PRESETS else "base"))
         names = (
             "data", "bound_updates", "policy_updates", "texts", "own_count", "own_sampler", "rows", "samples", "rate",
-            "price", "likelihood", "miss", "denoiser_update",
+            "price", "likelihood", "miss", "components", "denoiser_update",
         )  # fmt: skip
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.updates is not None:
@@ -103,7 +106,7 @@ class Learn:
 
     def run(self) -> None:
         """Learn, and say where the order is."""
-        check_given(self, 1, float("inf"), "updates", "rows", "own_count")
+        check_given(self, 1, float("inf"), "updates", "rows", "own_count", "components")
         check_given(self, 1, float("inf"), "checkpoint_every", "validate_every", "rule_count")
         check_given(self, 0, float("inf"), "bound_updates", "policy_updates")
         check_given(self, 2, float("inf"), "samples")

@@ -11,17 +11,22 @@ from unmask.denoisers.base import Denoised
 from unmask.denoisers.transformer import Block, TransformerConfig, rotary_angles
 from unmask.orders.features import POSITION_FEATURES, ROW_FEATURES, Packed, pack
 from unmask.reveals.bernoulli import Bernoulli
+from unmask.reveals.mixture import BernoulliMixture
+
+COMPONENT_SPREAD = 0.5  # deviation of the heads of a mixture at the start, in nats of a coin's log-odds
 
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """Shape of a `PolicyNetwork`. `denoiser_width` is D of `Denoised.hidden`; 0 reads no hidden states."""
+    """Shape of a `PolicyNetwork`. `denoiser_width` is D of `Denoised.hidden`; 0 reads no hidden states. `components`:
+    sets of coins; with one the law is a `Bernoulli`, with more a `BernoulliMixture`."""
 
     denoiser_width: int = 128
     width: int = 64
     layers: int = 2
     heads: int = 2
     hidden: int = 160
+    components: int = 1
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as written to config.json."""
@@ -29,7 +34,7 @@ class PolicyConfig:
 
 
 class PolicyNetwork(nn.Module):
-    """`policy(canvas, denoised)` gives the Bernoulli law of equation 4.
+    """`policy(canvas, denoised)` gives the Bernoulli law of equation 4, or a mixture of them.
 
     Two small transformer blocks over the masked positions of a row, on top of a skip connection that makes the
     untrained network a sensible soft threshold:
@@ -38,11 +43,15 @@ class PolicyNetwork(nn.Module):
 
     with a, b learned and the head starting at 0. On average about 1 / (steps left) of the moderately certain
     positions is revealed, more of the certain, fewer of the doubtful. Starting from equal coins instead, the bound
-    falls to revealing everything at once and stays there (**ours**; see docs/log.md).
+    falls to revealing everything at once and stays there (**ours**; see docs/log.md). A mixture has a head for each set
+    of coins, a little apart from the start, for those that start alike stay alike; which set is tossed depends on the
+    mean of the row's masked positions.
     """
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
+        if config.components < 1:
+            raise UserError(f"components must be at least 1, got {config.components}")
         self.config = config
         shape = TransformerConfig(
             vocabulary=1, mask_token=0, layers=config.layers, width=config.width, heads=config.heads,
@@ -56,23 +65,30 @@ class PolicyNetwork(nn.Module):
         self.read_row = nn.Linear(ROW_FEATURES, config.width)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
-        self.head = nn.Linear(config.width, 1)
+        self.head = nn.Linear(config.width, config.components)
+        self.shares = nn.Linear(config.width, config.components) if config.components > 1 else None
         self.slope = nn.Parameter(torch.tensor(0.8))
         self.centre = nn.Parameter(torch.tensor(2.2))
 
     def initialise(self, generator: torch.Generator) -> "PolicyNetwork":
-        """Normal weights scaled by fan-in; the head starts at 0, so that the skip connection speaks first."""
+        """Normal weights scaled by fan-in; the head starts at 0, so that the skip connection speaks first, and the
+        heads of a mixture near 0."""
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 with torch.no_grad():
                     parameter.normal_(0.0, parameter.shape[1] ** -0.5, generator=generator)
         for bias in (self.read_position.bias, self.read_row.bias, self.head.bias):
             nn.init.zeros_(bias)
-        nn.init.zeros_(self.head.weight)
+        with torch.no_grad():
+            self.head.weight.mul_(0.0 if self.shares is None else COMPONENT_SPREAD)
+        if self.shares is not None:
+            nn.init.zeros_(self.shares.weight)
+            nn.init.zeros_(self.shares.bias)
         return self
 
-    def logits(self, packed: Packed) -> Tensor:
-        """[B, W]: g_i of the packed positions."""
+    def logits(self, packed: Packed) -> tuple[Tensor, Tensor | None]:
+        """g_i of the packed positions, [B, W, m], and the logits of which set of coins is tossed, [B, m]; None if there
+        is but one."""
         dtype = self.slope.dtype
         scalars, rows = packed.scalars.to(dtype), packed.rows.to(dtype)
         x = self.read_position(scalars) + self.read_row(rows)[:, None]
@@ -89,16 +105,29 @@ class PolicyNetwork(nn.Module):
         mask = (packed.present | first)[:, None, None, :]
         for block in self.blocks:
             x = block(x, cos, sin, mask)
-        learned = self.head(self.norm(x)).squeeze(-1)
+        x = self.norm(x)
         pace = -torch.log((1 / rows[:, 1] - 1).clamp(min=1e-3))  # log-odds of 1 / steps left
         certainty = scalars[..., 0] * 3
-        return pace[:, None] + self.slope * (certainty - self.centre) + learned  # type: ignore[no-any-return]
+        soft = pace[:, None] + self.slope * (certainty - self.centre)
+        return soft[..., None] + self.head(x), self._which(x, packed.present)
 
-    def forward(self, canvas: Canvas, denoised: Denoised) -> Bernoulli:
+    def _which(self, x: Tensor, present: Tensor) -> Tensor | None:
+        if self.shares is None:
+            return None
+        weight = present.to(x.dtype)
+        mean = (x * weight[..., None]).sum(1) / weight.sum(1, keepdim=True).clamp(min=1)
+        return self.shares(mean)  # type: ignore[no-any-return]
+
+    def forward(self, canvas: Canvas, denoised: Denoised) -> Bernoulli | BernoulliMixture:
         dtype = torch.promote_types(self.slope.dtype, torch.float32)
-        logits = torch.zeros(canvas.masked.shape, dtype=dtype, device=canvas.masked.device)
+        rows, length = canvas.masked.shape
+        logits = torch.zeros(rows, length, self.config.components, dtype=dtype, device=canvas.masked.device)
+        which = logits[:, 0]
         if bool(canvas.masked.any()):
             packed = pack(canvas, denoised)
-            found = self.logits(packed)[packed.row, packed.place]  # [M]
-            logits = logits.index_put((packed.row, packed.position), found.to(dtype))
-        return Bernoulli(logits, canvas.masked)
+            coins, shares = self.logits(packed)
+            logits = logits.index_put((packed.row, packed.position), coins[packed.row, packed.place].to(dtype))
+            which = which if shares is None else shares.to(dtype)
+        if self.shares is None:
+            return Bernoulli(logits.squeeze(-1), canvas.masked)
+        return BernoulliMixture(which, logits.transpose(1, 2), canvas.masked)

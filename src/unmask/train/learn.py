@@ -4,9 +4,8 @@ The loop is `learn`; everything above it is preparation.
 """
 
 import copy
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
-from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.folder import TextDenoiser, save_denoiser
 from unmask.denoisers.transformer import Transformer
@@ -31,76 +29,18 @@ from unmask.orders.folder import LearnedOrder, save_order
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.orders.posterior import PosteriorConfig, PosteriorNetwork, paced
 from unmask.reveals.score_ratio import ScoreLaw, at_temperature
-from unmask.samplers import make_sampler
 from unmask.samplers.learned import DecodeRule
-from unmask.samplers.options import check_choice
 from unmask.tasks import make_task
 from unmask.tasks.base import Example, Task
 from unmask.train.batches import Batch, Batches
 from unmask.train.checkpoint import load_checkpoint, restoring, save_checkpoint
+from unmask.train.learn_config import LearnConfig, check
 from unmask.train.line import Line
 from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
 from unmask.train.own_texts import own_texts
 from unmask.train.precision import resolve_precision
 from unmask.train.runs import RunLog, open_run
 from unmask.train.schedule import trapezoid
-
-
-@dataclass(frozen=True)
-class LearnConfig:
-    """What a learned order depends on, besides the denoiser.
-
-    budgets: one network serves them all; each row of a batch draws one.
-    bound_updates: first stage (equations 2-6), posterior and policy. policy_updates: second stage (equation 6b).
-    texts: `data` learns from the responses of the task, `own` from right answers that the denoiser writes first, to
-        `own_count` training prompts by `own_sampler` (see `train.own_texts`).
-    likelihood, miss: what the second stage credits a path with, see `objectives.Credit`. 1 and 0 is the likelihood of
-        the text (equation 6b); 0 and 3 about the chance that greedy decoding writes it.
-    tilt: draw the paths of the second stage with each step's credit summed out (equation 6c) instead of as they come
-        (6b). Far better where most positions are right or wrong; on small symmetric problems the plain paths leave
-        the plateau between equally good orders sooner.
-    price: nats that each step after the first costs in the second stage, so that easy texts take fewer (after Jazbec
-        et al. 2512.09106, whose reward shrinks with the steps in the same multiplicative way).
-    tau, tau_end: temperature of equation 3, geometric from one to the other; 0 keeps the expected count at
-        |M| / (steps left) instead.
-    beta: weight of the divergence at the start of the first stage; it rises to 1.
-    entropy: weight of the policy's entropy at the start of the second stage; it falls to 0.
-    denoiser_update: `frozen`, or `joint`: the denoiser is trained along, in the second stage by the log-likelihood per
-        position of the text along the paths walked.
-    precision: of the denoiser while learning: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
-    """
-
-    task: str = "wordprob"
-    data: str | None = None
-    texts: str = "own"
-    own_count: int = 5_000
-    own_sampler: str = "threshold:level=0.9"
-    budgets: tuple[int, ...] = (2, 4, 8, 16)
-    bound_updates: int = 0
-    policy_updates: int = 400
-    rows: int = 32
-    samples: int = 4
-    steps_per_row: int = 4
-    rate: float = 2e-3
-    weight_decay: float = 0.01
-    warmup: int = 20
-    decay: float = 0.3
-    clip: float = 1.0
-    likelihood: float = 0.0
-    miss: float = 3.0
-    tilt: bool = True
-    price: float = 0.02
-    tau: float = 0.0
-    tau_end: float = 0.0
-    beta: float = 0.1
-    entropy: float = 0.0
-    width: int = 64
-    layers: int = 2
-    seed: int = 0
-    denoiser_update: str = "frozen"
-    denoiser_rate: float = 1e-4
-    precision: str = "auto"
-    device: str = "cpu"
 
 
 class LearnResult(NamedTuple):
@@ -113,32 +53,6 @@ class LearnResult(NamedTuple):
 
 Validate = Callable[[LearnedOrder, TextDenoiser], dict[str, float]]
 ChooseRules = Callable[[LearnedOrder, TextDenoiser], tuple[dict[int, DecodeRule], dict[str, Any]]]
-
-
-def check(config: LearnConfig) -> None:
-    """Raise a UserError on the first setting that cannot be."""
-    if not config.budgets or min(config.budgets) < 1:
-        raise UserError(f"budgets must be at least 1 step each, got {list(config.budgets)}")
-    check_choice("texts", config.texts, ("data", "own"))
-    if config.texts == "own":
-        if config.own_count < 1:
-            raise UserError(f"own_count must be at least 1 prompt, got {config.own_count}")
-        make_sampler(config.own_sampler, end_token=0)
-    if config.samples < 2:
-        raise UserError(f"samples must be at least 2 (the baseline leaves one out), got {config.samples}")
-    for name in ("likelihood", "miss", "price"):
-        if not 0 <= getattr(config, name) < math.inf:
-            raise UserError(f"{name} must be a number of at least 0, got {getattr(config, name)}")
-    if config.likelihood == 0 and config.miss == 0:
-        raise UserError("likelihood and miss are both 0: the second stage would have nothing to learn from")
-    if config.denoiser_update not in ("frozen", "joint"):
-        raise UserError(f"unknown denoiser update `{config.denoiser_update}`. Choices: frozen, joint")
-    if config.rows < 1 or config.bound_updates < 0 or config.policy_updates < 0:
-        raise UserError("rows must be at least 1, and updates at least 0")
-    if config.bound_updates + config.policy_updates < 1:
-        raise UserError("nothing to do: bound_updates and policy_updates are both 0")
-    if min(config.tau, config.tau_end) < 0 or (config.tau == 0) != (config.tau_end == 0):
-        raise UserError(f"tau and tau_end must both be above 0, or both 0, got {config.tau} and {config.tau_end}")
 
 
 def draw_budgets(clean: Canvas, budgets: Sequence[int], draws: Draws) -> Canvas:
@@ -196,11 +110,16 @@ def policy_loss(
 ) -> StageLoss:
     """Second stage: minus the multi-sample bound on the policy's paths, steps paid for and entropy mixed in."""
     credit = Credit(config.likelihood, config.miss)
+    one_set = config.components == 1
     if config.tilt:
-        tilted = tilted_paths(clean, policy, denoiser, draws=draws, samples=config.samples, credit=credit)
+        tilted = tilted_paths(
+            clean, policy, denoiser, draws=draws, samples=config.samples, credit=credit, with_entropy=one_set
+        )
         credits, drawn, entropy, misses, likelihood, order = tilted
     else:
-        paths = path_log_likelihoods(clean, policy, denoiser, draws=draws, samples=config.samples)
+        paths = path_log_likelihoods(
+            clean, policy, denoiser, draws=draws, samples=config.samples, with_entropy=one_set
+        )
         credits = credit.likelihood * paths.log_likelihood - credit.miss * paths.misses
         drawn, entropy, misses, order = paths.log_policy, paths.entropy, paths.misses, paths.order
         likelihood = paths.log_likelihood
@@ -293,7 +212,8 @@ def learn(
         network.requires_grad_(True)
     generator = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):  # building a module draws weights that `initialise` writes over
-        policy = PolicyNetwork(PolicyConfig(denoiser.network.hidden_width, config.width, config.layers))
+        shape = PolicyConfig(denoiser.network.hidden_width, config.width, config.layers, components=config.components)
+        policy = PolicyNetwork(shape)
         posterior = PosteriorNetwork(PosteriorConfig(denoiser.codec.vocabulary, config.width))
     policy.initialise(generator)
     posterior.initialise(generator)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from unmask.core.registry import check_name
 from unmask.train.fit import FitConfig
-from unmask.train.learn import LearnConfig
+from unmask.train.learn_config import LearnConfig
 
 
 def wordprob() -> FitConfig:
