@@ -67,7 +67,7 @@ def render_exact(folder: Path) -> str:
     header, cells = json.loads(first), [Cell.from_dict(json.loads(row)) for row in rest]
     lines = [
         "| family | cells | with a gap | median closed, % | worst, % | to the deterministic optimum, % | near-best "
-        "choices, % | nats over the entropy | worse than a heuristic |",
+        "states, % | nats over the entropy | worse than a heuristic |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in summaries(cells):
@@ -75,6 +75,13 @@ def render_exact(folder: Path) -> str:
         numbers = " | ".join(map(percent, (row.median, row.smallest, row.to_deterministic)))
         near = percent(row.near_best)
         lines.append(f"| {name} | {row.cells} | {row.counted} | {numbers} | {near} | {row.excess:.4f} | {row.lost} |")
+    known = [cell for cell in cells if cell.family in ("gate", "hmm")]
+    if known:
+        least = min(known, key=lambda cell: cell.near_best)
+        lines += ["", (
+            f"Of the {len(known)} cells of gate and hmm the one with the fewest near-best states has "
+            f"{percent(least.near_best)} % ({least.family} {least.number} at {least.steps} steps)."
+        )]  # fmt: skip
     longest = max(cell.seconds for cell in cells)
     counts = sorted({cell.updates for cell in cells})
     lines += ["", (
