@@ -4,7 +4,8 @@ import math
 import pytest
 
 from unmask.core.errors import UserError
-from unmask.evaluate.bench import bench, parse_pinned
+from unmask.evaluate.bench import bench
+from unmask.evaluate.pinned import parse_pinned
 from unmask.evaluate.records import read_records
 
 COUNT = 10

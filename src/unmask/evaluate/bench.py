@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 
 from unmask.core.errors import UserError
 from unmask.denoisers.folder import TextDenoiser
+from unmask.evaluate.family import ONE_PER_STEP
+from unmask.evaluate.pinned import Pinned, parse_pinned
 from unmask.evaluate.problems import Problem, first_problems
 from unmask.evaluate.records import Key, Record, Records, digest, make_header, text_digest
 from unmask.evaluate.table import TableRow, table, write_table
@@ -15,8 +17,6 @@ from unmask.samplers.base import Unmasker
 from unmask.samplers.generate import decode
 from unmask.samplers.options import check_whole
 from unmask.tasks.base import Task, checksum
-
-ONE_PER_STEP = ":one-per-step"  # after the label of a learned order made to reveal one position at a time
 
 
 class Order(Protocol):
@@ -36,23 +36,6 @@ class Progress(NamedTuple):
     done: int
     total: int
     right: int
-
-
-class Pinned(NamedTuple):
-    """A sampler given as `NAME:key=value@BUDGET`. budget None: it is run wherever the others are."""
-
-    spec: str
-    budget: int | None
-
-
-def parse_pinned(text: str) -> Pinned:
-    """Split off the budget of `threshold:level=0.7@56`. Raises UserError if it is no whole number from 1."""
-    spec, at, budget = text.partition("@")
-    if not at:
-        return Pinned(spec.strip(), None)
-    if not budget.strip().isdigit() or int(budget) < 1:
-        raise UserError(f"cannot read the budget of `{text}`: write NAME@STEPS, e.g. `{spec or 'margin'}@8`")
-    return Pinned(spec.strip(), int(budget))
 
 
 class Cell(NamedTuple):
