@@ -43,7 +43,12 @@ def test_the_best_is_measured_on_validation_and_read_back(denoiser, task, thrift
     assert found.accuracy == max(measured.values()) == measured[found.sampler]
     calls = denoiser.calls
     assert read_slow(tmp_path, denoiser, task) == read_slow(tmp_path / "one-per-step.json", denoiser, task) == found
-    assert denoiser.calls == calls
+    assert measure_slow(denoiser, task, ["top-prob", "iid"], {}, count=8, out=tmp_path).accuracy == max(
+        reached[name].accuracy for name in reached
+    )
+    assert denoiser.calls == calls, "a second start measured something again"
+    measure_slow(denoiser, task, ["iid"], {}, count=7, out=tmp_path)
+    assert denoiser.calls > calls
 
 
 def test_the_records_of_a_bench_on_validation_say_it_too_but_never_those_on_test(denoiser, task, tmp_path):

@@ -105,6 +105,14 @@ def test_retention_is_accuracy_over_that_of_the_chosen_slow_sampler():
     assert [row.retention for row in table([quick, slow])] == [None, None]
 
 
+def test_padding_after_the_end_token_makes_nothing_look_faster():
+    """Six and four content tokens in two steps each: TPF 10 / 4, whatever is written after the end token."""
+    first, second = records("margin", 2, [1, 1], [2, 2])
+    short = table_row([first, second._replace(content=4)])
+    padded = table_row([first._replace(written=48), second._replace(content=4, written=480)])
+    assert short.tpf == padded.tpf == 10 / 4
+
+
 @pytest.mark.parametrize(
     ("budget", "steps", "seed", "expected"),
     [(4, 4, 0, True), (8, 8, 0, True), (56, 3.9, 0, True), (56, 3.0, 0, False), (5, 5, 0, False), (4, 4, 1, False)],

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, write_json
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.accuracy import deployed_accuracy
 from unmask.evaluate.family import ONE_PER_STEP
-from unmask.evaluate.records import RECORDS, Record, denoiser_digest, read_usable
+from unmask.evaluate.records import RECORDS, Record, denoiser_digest, digest, provenance, read_usable
 from unmask.evaluate.tune import ADAPTIVE
 from unmask.samplers.base import Unmasker
 from unmask.tasks.base import Task, checksum
@@ -51,17 +51,42 @@ def measure_slow(
 ) -> Slow:
     """Run each of `names`, specs or labels of orders, one position per step on validation, and choose the best.
 
-    Leaves them all in `out/one-per-step.json`.
+    Leaves them all in `out/one-per-step.json`; what stands there of an earlier start is not measured again.
     """
-    length, found = denoiser.response_length, []
+    length, path = denoiser.response_length, out / FILE
+    made = {"format": FORMAT, "version": VERSION, **_identity(denoiser, task), "count": count, "seed": seed}
+    known = _known(path, made)
+    entries: list[dict[str, Any]] = []
     for name in names:
         sampler = orders[name].unmasker(length, one_per_step=True) if name in orders else name
-        reached = deployed_accuracy(denoiser, task, SPLIT, count, sampler, length, seed=seed)
-        found.append(Slow(name, reached.accuracy, reached.n))
-    identity = {"task": task.name, "split": SPLIT, "data": checksum(task, SPLIT), "denoiser": denoiser_digest(denoiser)}
-    entries = [each._asdict() for each in found]
-    write_json(out / FILE, {"format": FORMAT, "version": VERSION, **identity, "measured": entries})
-    return best(found)
+        order = None if isinstance(sampler, str) else digest(sampler)[:16]
+        entry = known.get((name, order))
+        if entry is None:
+            reached = deployed_accuracy(denoiser, task, SPLIT, count, sampler, length, seed=seed)
+            entry = {"sampler": name, "order": order, "accuracy": reached.accuracy, "n": reached.n}
+        entries.append(entry)
+        write_json(path, {**made, **provenance(denoiser.device), "measured": entries})
+    return best(map(_slow, entries))
+
+
+def _known(path: Path, made: Mapping[str, object]) -> dict[tuple[str, str | None], dict[str, Any]]:
+    """What an earlier start measured with the same denoiser on the same problems."""
+    try:
+        said = read_json(path)
+        if any(said.get(name) != value for name, value in made.items()):
+            return {}
+        return {(each["sampler"], each["order"]): {**each, **_slow(each)._asdict()} for each in said["measured"]}
+    except (UserError, KeyError, TypeError, ValueError):  # none, or damaged: it is measured again
+        return {}
+
+
+def _slow(entry: Mapping[str, Any]) -> Slow:
+    return Slow(entry["sampler"], float(entry["accuracy"]), int(entry["n"]))
+
+
+def _identity(denoiser: TextDenoiser, task: Task) -> dict[str, Any]:
+    """What must agree for an accuracy to be the same thing."""
+    return {"task": task.name, "split": SPLIT, "data": checksum(task, SPLIT), "denoiser": denoiser_digest(denoiser)}
 
 
 def read_slow(path: Path, denoiser: TextDenoiser, task: Task) -> Slow:
@@ -78,7 +103,7 @@ def read_slow(path: Path, denoiser: TextDenoiser, task: Task) -> Slow:
             raise UserError(f"{path} does not say what was measured one position per step; give a bench on {SPLIT}")
         _check(path, said, denoiser, task)
         try:
-            found = [Slow(each["sampler"], float(each["accuracy"]), each["n"]) for each in said["measured"]]
+            found = [_slow(each) for each in said["measured"]]
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged: an entry lacks {error}; measure again with --tune") from error
     else:
@@ -106,8 +131,7 @@ def slow_samplers(records: Iterable[Record], response_length: int) -> list[Slow]
 
 
 def _check(path: Path, said: Mapping[str, object], denoiser: TextDenoiser, task: Task) -> None:
-    here = {"task": task.name, "split": SPLIT, "data": checksum(task, SPLIT), "denoiser": denoiser_digest(denoiser)}
-    for name, value in here.items():
+    for name, value in _identity(denoiser, task).items():
         if said.get(name) != value:
             raise UserError(
                 f"{path} cannot say which sampler is best on {SPLIT} here: "
