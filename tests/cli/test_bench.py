@@ -18,6 +18,7 @@ def bench(run, sums: Path, denoiser: Path, tmp_path: Path):
     return command
 
 
+@pytest.mark.slow
 def test_sweeps_seeds_and_a_reference_are_shown(bench, tmp_path: Path) -> None:
     sweeps = ("--sweep", "threshold.level=0.1,0.2", "--sweep", "margin.block=4:8:4")
     code, out, err = bench("--samplers", "iid", "--budgets", 2, *sweeps, "--seeds", 0, 1, "--against", "iid")
@@ -25,6 +26,9 @@ def test_sweeps_seeds_and_a_reference_are_shown(bench, tmp_path: Path) -> None:
     assert "iid ahead by" in out
     assert "area under accuracy against parallelism (AUP)" in out
     assert "over seeds; tests are of seed 0" in out
+    assert "nothing is tested" not in err
+    assert "nothing is tested" in bench("--samplers", "iid", "margin@5", "--budgets", 2, "--against", "margin").err
+    assert bench("--samplers", "iid", "--budgets", 2, *sweeps, "--seeds", 0, 1, "--against", "iid").out == out
     names = {row["sampler"] for row in json.loads((tmp_path / "out" / "table.json").read_text())}
     assert names == {"iid", "threshold:level=0.1", "threshold:level=0.2", "margin:block=4", "margin:block=8"}
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())

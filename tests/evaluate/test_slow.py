@@ -31,6 +31,7 @@ def test_only_what_ran_one_position_per_step_counts():
     assert best([Slow("a", 0.5, 2), Slow("b", 0.5, 2)]).sampler == "a"
 
 
+@pytest.mark.slow
 def test_the_best_is_measured_on_validation_and_read_back(denoiser, task, thrifty, tmp_path):
     found = measure_slow(denoiser, task, ["iid", "top-prob", "ours"], {"ours": thrifty()}, count=8, out=tmp_path)
     reached = {name: deployed_accuracy(denoiser, task, "validation", 8, name, 12) for name in ("iid", "top-prob")}
@@ -51,6 +52,7 @@ def test_the_best_is_measured_on_validation_and_read_back(denoiser, task, thrift
     assert denoiser.calls > calls
 
 
+@pytest.mark.slow
 def test_the_records_of_a_bench_on_validation_say_it_too_but_never_those_on_test(denoiser, task, tmp_path):
     options = {"samplers": ["margin"], "budgets": [3], "one_per_step": ["iid", "top-prob"], "count": 6}
     rows = bench(denoiser, task, "validation", **options, out=tmp_path / "validation")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from unmask.cli.common import PATH, PATH_WORD, WHOLE, WORD, Machine, check_number, default
+from unmask.cli.common import PATH, PATH_WORD, WHOLE, WORD, Machine, check_number, default, say
 from unmask.cli.orders import load_orders
 from unmask.cli.verify import verify_records
 from unmask.core.errors import UserError
@@ -131,6 +131,9 @@ class Bench:
                 asked={"denoiser": name, "data": self.data, "orders": list(self.orders), "tune": self.tune},
             )
         print_rows(rows, self.json)
+        if self.against is not None and all(row.versus is None for row in rows):
+            name = self.against.partition("@")[0]
+            say(f"note: no row takes as many steps as `{name}`, so nothing is tested; {name}@STEPS tests every row")
 
     def slow(
         self, denoiser: TextDenoiser, task: Task, orders: Mapping[str, LearnedOrder], out: Path

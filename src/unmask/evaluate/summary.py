@@ -101,7 +101,8 @@ def render_families(rows: Sequence[TableRow]) -> Table | None:
     found = sorted(families(rows), key=lambda row: -row.aup)
     if all(row.points < 2 for row in found):
         return None
-    shown = Table(title="area under accuracy against parallelism (AUP)", title_justify="left")
+    title = "area under accuracy against parallelism (AUP); compare it over like ranges of TPF only"
+    shown = Table(title=title, title_justify="left")
     shown.add_column("family", overflow="fold")
     for name in ("points", "TPF", "best %", "AUP"):
         shown.add_column(name, justify="right")
