@@ -33,10 +33,18 @@ def line(row: dict[str, Any]) -> str:
     """One sampler's row; learned orders in bold."""
     name = f"**{row['sampler']}**" if row["learned"] else f"`{row['sampler']}`"
     versus = row["versus"]
-    ahead = f"{versus['points']:+.1f} (p = {versus['p']:.2g})" if versus else ""
+    ahead = told(versus) if versus else ""
     steps = f"{row['steps_mean']:.2f} [{row['steps_min']}, {row['steps_max']}]"
     cells = (name, row["budget"], steps, f"{row['nfe']:.2f}", f"{row['tpf']:.1f}", interval(row), ahead)
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def told(versus: dict[str, Any]) -> str:
+    """How far the learned order is ahead; with its interval and Holm's p in tables that hold them."""
+    points, p = f"{versus['points']:+.1f}", f"p = {versus['p']:.2g}"
+    if "holm" not in versus:
+        return f"{points} ({p})"
+    return f"{points} [{versus['low']:.1f}, {versus['high']:.1f}] ({p}, Holm {versus['holm']:.2g})"
 
 
 def render(folder: Path) -> str:

@@ -34,3 +34,10 @@ def test_a_changed_number_is_put_right(results: ModuleType) -> None:
             spoiled = text.replace(row, re.sub(r"\d", lambda digit: str((int(digit[0]) + 1) % 10), row, count=1))
             assert spoiled != text
             assert results.rewrite(spoiled) == text
+
+
+def test_old_tables_and_new_ones_are_read(results: ModuleType) -> None:
+    old = {"points": 5.84, "p": 0.00064}
+    assert results.told(old) == "+5.8 (p = 0.00064)"
+    new = old | {"low": 2.31, "high": 9.38, "holm": 0.0032}
+    assert results.told(new) == "+5.8 [2.3, 9.4] (p = 0.00064, Holm 0.0032)"

@@ -4,7 +4,9 @@ import math
 import pytest
 
 from unmask.core.errors import UserError
-from unmask.evaluate.bench import bench, parse_pinned
+from unmask.evaluate.bench import bench
+from unmask.evaluate.metrics import Point, area_under_parallelism
+from unmask.evaluate.pinned import parse_pinned
 from unmask.evaluate.records import read_records
 
 COUNT = 10
@@ -58,6 +60,49 @@ def test_an_order_can_run_one_per_step_too(small, thrifty):
     single = {row.sampler: row for row in rows if row.budget == 12}
     assert set(single) == {"ours:one-per-step", "top-prob"}
     assert all(row.steps_min == row.steps_max == 12 for row in single.values())
+
+
+def test_a_sweep_is_a_curve_with_one_area(small, tmp_path):
+    rows = small(samplers=["margin"], budgets=[3], sweeps=["threshold.level=0.02,0.05", "margin.block=4,6"], count=6)
+    found = {(row.sampler, row.budget): row.family for row in rows}
+    assert found == {
+        ("margin", 3): "margin",
+        ("threshold:level=0.02", 12): "threshold",
+        ("threshold:level=0.05", 12): "threshold",
+        ("margin:block=4", 3): "margin",
+        ("margin:block=6", 3): "margin",
+    }
+    best = 100 * max(row.accuracy for row in rows)
+    for name in ("margin", "threshold"):
+        curve = [row for row in rows if row.family == name]
+        area = area_under_parallelism([Point(row.tpf, 100 * row.accuracy) for row in curve], best)
+        assert {row.aup for row in curve} == {area}
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert [(row["family"], row["points"]) for row in summary["families"]] == [("margin", 3), ("threshold", 2)]
+
+
+def test_the_slow_sampler_is_run_and_is_the_scale_of_retention(small, thrifty):
+    rows = small(samplers=["margin"], budgets=[3], slow="iid")
+    (full,) = (row for row in rows if (row.sampler, row.budget) == ("iid", 12))
+    assert full.retention == 1
+    assert all(row.retention == row.accuracy / full.accuracy for row in rows)
+    rows = small(orders={"ours": thrifty()}, budgets=[3], slow="ours")
+    assert [row.sampler for row in rows if row.retention == 1][-1] == "ours:one-per-step"
+    assert all(row.retention is None for row in small(samplers=["margin"], budgets=[3]))
+
+
+def test_several_seeds_are_summed_up_and_one_is_tested(small, tmp_path):
+    rows = small(samplers=["iid", "top-prob"], budgets=[3], seeds=[2, 0, 2], against="top-prob")
+    assert [(row.sampler, row.seed) for row in rows] == [("iid", 2), ("iid", 0), ("top-prob", 2), ("top-prob", 0)]
+    assert [row.versus is not None for row in rows] == [False, True, False, False]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["tested_seed"] == 0
+    iid = [row.accuracy for row in rows if row.sampler == "iid"]
+    assert iid[0] != iid[1], "or the test shows nothing"
+    first = summary["seeds"][0]
+    assert (first["sampler"], first["budget"], first["seeds"]) == ("iid", 3, [2, 0])
+    assert (first["accuracy_min"], first["accuracy_max"]) == (min(iid), max(iid))
+    assert first["accuracy_mean"] == sum(iid) / 2
 
 
 def test_a_second_start_does_nothing(small, denoiser, thrifty, tmp_path):
@@ -140,6 +185,10 @@ def test_progress_is_told_after_each_batch(small):
         ({"samplers": ["margin"], "budgets": [2], "one_per_step": ["ours"]}, "unknown sampler `ours`"),
         ({"samplers": ["margin"], "budgets": [2], "count": 0}, "count must be at least 1"),
         ({"samplers": ["margin"], "budgets": [2], "batch": 0}, "batch must be a whole number"),
+        ({"samplers": ["margin"], "budgets": [2], "against": "margn"}, "Did you mean `margin`"),
+        ({"samplers": ["margin"], "budgets": [2], "against": "iid"}, "unknown sampler of this bench `iid`"),
+        ({"samplers": ["margin"], "budgets": [2], "sweeps": ["threshold.levl=1"]}, "Did you mean `level`"),
+        ({"samplers": ["margin"], "budgets": [2], "slow": "magin"}, "Did you mean `margin`"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(small, denoiser, tmp_path, options, message):

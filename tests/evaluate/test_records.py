@@ -15,6 +15,7 @@ from unmask.evaluate.records import (
     digest,
     make_header,
     read_records,
+    read_usable,
 )
 from unmask.samplers import DecodeRule, Learned, Threshold
 
@@ -105,6 +106,9 @@ def test_what_only_informs_may_differ(tmp_path):
         (["[1]"], "line 1 of .* is no JSON object"),
         ([json.dumps(HEADER), "{", "{}"], "line 2 of .* is damaged"),
         ([json.dumps(HEADER), '{"sampler": "margin"}'], "line 2 of .* is not a record"),
+        ([json.dumps(HEADER), json.dumps(a_record()._replace(correct=1)._asdict())], "its correct is 1"),
+        ([json.dumps(HEADER), json.dumps(a_record()._replace(nfe=True)._asdict())], "its nfe is True"),
+        ([json.dumps(HEADER), json.dumps(HEADER)], "line 2 of .* begins the records of a second run"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_named_with_its_line(tmp_path, lines, message):
@@ -114,6 +118,22 @@ def test_a_damaged_or_foreign_file_is_named_with_its_line(tmp_path, lines, messa
         Records(path, HEADER)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_left_of_a_damaged_file_can_be_used(tmp_path):
+    path = tmp_path / "records.jsonl"
+    with Records(path, HEADER) as records:
+        records.add(a_record(number) for number in range(4))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], "{", *lines[3:]]) + '\n{"sampl')
+    file, problems = read_usable(tmp_path)
+    assert [record.id for record in file.records] == ["wordprob/test/0", "wordprob/test/2", "wordprob/test/3"]
+    assert [problem.partition(" (")[0] for problem in problems] == [
+        f"line 3 of {path} is damaged",
+        f"{path} ends in the middle of a line",
+    ]
+    with pytest.raises(UserError, match="line 3 of"):
+        read_records(path)
 
 
 def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path):

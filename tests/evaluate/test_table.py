@@ -5,6 +5,8 @@ import pytest
 
 from unmask.evaluate.bench import bench
 from unmask.evaluate.metrics import mcnemar
+from unmask.evaluate.paired import newcombe
+from unmask.evaluate.pinned import Pinned
 from unmask.evaluate.records import Record, read_records
 from unmask.evaluate.table import matching, print_table, table, table_row, to_json
 
@@ -32,9 +34,83 @@ def test_a_heuristic_is_compared_with_the_best_order_at_its_steps():
     margin = records("margin", 4, [0] * 7 + [1], [4] * 8)
     far = records("margin", 9, [0] * 8, [9] * 8)
     rows = table([ours, worse, margin, far])
-    assert rows[2].versus == ("ours", 8, 75.0, 2 * 9 / 256)
+    versus = rows[2].versus
+    assert versus[:4] == ("ours", 8, 75.0, 2 * 9 / 256)
+    assert (versus.only_reference, versus.only_row, versus.holm) == (7, 1, versus.p)
+    low, high = newcombe(0, 7, 1, 0)
+    assert (versus.low, versus.high) == (100 * low, 100 * high)
     assert [row.versus for row in rows if row.sampler != "margin"] == [None, None]
     assert rows[3].versus is None
+
+
+def test_any_sampler_can_be_what_the_others_are_tested_against():
+    """Against margin at 4 steps: seven to none, p = 2/128, and one to none, p = 1; Holm doubles the first."""
+    ours = records("ours", 8, [0] * 8, [4] * 8, "digest")
+    margin = records("margin:block=8", 4, [1] * 7 + [0], [4] * 8)
+    iid = records("iid", 4, [1] * 6 + [0] * 2, [4] * 8)
+    slow = records("iid", 9, [1] * 8, [9] * 8)
+    for name in ("margin", "margin:block=8"):
+        rows = table([ours, margin, iid, slow], against=Pinned(name, None))
+        assert [row.versus and row.versus.points for row in rows] == [87.5, None, 12.5, None]
+        assert (rows[0].versus.p, rows[0].versus.holm) == (2 / 128, 4 / 128)
+        assert (rows[2].versus.p, rows[2].versus.holm) == (1, 1)
+    rows = table([ours, margin, iid, slow], against=Pinned("margin", 4))
+    assert rows[3].versus.points == -12.5, "with a budget, whatever the steps"
+    assert rows[0].versus.holm == 6 / 128
+    assert all(row.versus is None for row in table([ours, margin], against=Pinned("margin", 5)))
+
+
+def test_only_the_declared_seed_is_tested():
+    cells = [
+        cell
+        for seed in (2, 0, 1)
+        for cell in (
+            records("ours", 4, [1] * 8, [4] * 8, "digest", seed),
+            records("iid", 4, [0] * 8, [4] * 8, None, seed),
+        )
+    ]
+    tested = [row.seed for row in table(cells) if row.versus]
+    assert tested == [0]
+    assert [row.seed for row in table(cells[:2] + cells[4:]) if row.versus] == [2], "the first where 0 was not run"
+    assert [row.seed for row in table(cells, tested=1) if row.versus] == [1]
+
+
+def test_the_area_is_that_of_the_family_under_the_best_of_all():
+    """Six content tokens in 4, 2 steps: TPF 1.5, 3; accuracies 80, 78 of at most 90 %.
+
+    1.5 x 80 + 1/2 (3 - 1.5) (78 w + 80 v), w = exp(-3 x 12/90), v = exp(-3 x 10/90).
+    """
+    def right(count):
+        return [1] * count + [0] * (50 - count)
+
+    quick = records("threshold:level=0.5", 12, right(39), [2] * 50)
+    steady = records("threshold:level=0.9", 12, right(40), [4] * 50)
+    other = records("margin", 6, right(45), [6] * 50)
+    elsewhere = records("threshold:level=0.9", 12, right(10), [1] * 50, seed=1)
+    rows = table([quick, steady, other, elsewhere])
+    w, v = math.exp(-3 * 12 / 90), math.exp(-3 * 10 / 90)
+    expected = 1.5 * 80 + (3 - 1.5) * (78 * w + 80 * v) / 2
+    assert [row.family for row in rows] == ["threshold", "threshold", "margin", "threshold"]
+    assert rows[0].aup == rows[1].aup == pytest.approx(expected)
+    assert rows[2].aup == pytest.approx(1 * 90)
+    assert rows[3].aup == pytest.approx(6 * 20), "another seed is another curve"
+
+
+def test_retention_is_accuracy_over_that_of_the_chosen_slow_sampler():
+    quick = records("margin", 3, [1, 1, 1, 0], [3] * 4)
+    slow, better = records("margin", 12, [1, 1, 1, 1], [12] * 4), records("iid", 12, [1, 1, 0, 0], [12] * 4)
+    rows = table([quick, slow, better], slow=Pinned("margin", 12))
+    assert [row.retention for row in rows] == [0.75, 1.0, 0.5]
+    assert [row.retention for row in table([quick, slow, better], slow=Pinned("iid", 12))] == [1.5, 2.0, 1.0]
+    assert [row.retention for row in table([quick, slow])] == [None, None]
+
+
+def test_padding_after_the_end_token_makes_nothing_look_faster():
+    """Six and four content tokens in two steps each: TPF 10 / 4, whatever is written after the end token."""
+    first, second = records("margin", 2, [1, 1], [2, 2])
+    short = table_row([first, second._replace(content=4)])
+    padded = table_row([first._replace(written=48), second._replace(content=4, written=480)])
+    assert short.tpf == padded.tpf == 10 / 4
 
 
 @pytest.mark.parametrize(
@@ -68,7 +144,7 @@ def test_the_table_of_a_bench_is_what_its_records_say(denoiser, task, thrifty, t
         assert math.isclose(row["seconds"], sum(e["seconds"] for e in cell))
         right[row["sampler"], row["budget"], row["seed"]] = {e["id"]: e["correct"] for e in cell}
     compared = [row for row in written if row["versus"]]
-    assert compared
+    assert {row["seed"] for row in compared} == {0}
     for row in compared:
         mine = right[row["sampler"], row["budget"], row["seed"]]
         theirs = right[row["versus"]["sampler"], row["versus"]["budget"], row["seed"]]

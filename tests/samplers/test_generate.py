@@ -104,6 +104,13 @@ def test_a_stop_string_does_not_end_a_row_with_a_gap_on_its_left(scripted):
     assert found.stopped
 
 
+@pytest.mark.parametrize("length", [8, 24, 40])
+def test_content_does_not_grow_with_the_canvas(scripted, length):
+    """`1 2` is three tokens; the end token and what fills the canvas behind it are written but not counted."""
+    (found,) = decode(scripted("1 2", response_length=length), ["7?"], sampler="left-to-right", budget=2)
+    assert (found.content, found.written, found.nfe) == (3, length, 2)
+
+
 def test_what_stands_behind_the_end_token_is_not_read(scripted):
     (found,) = decode(scripted("1 2", after="3"), ["7?"], sampler="left-to-right", budget=24, stop=["3"])
     assert (found.text, found.stopped, found.steps, found.content) == ("1 2", False, 24, 3)

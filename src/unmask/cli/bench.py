@@ -4,17 +4,25 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from unmask.cli.common import PATH_WORD, WHOLE, WORD, Machine, check_number, default, find_order
+import tyro
+
+from unmask.cli.common import PATH, PATH_WORD, WHOLE, WORD, Machine, check_number, default, say
+from unmask.cli.orders import load_orders
+from unmask.cli.verify import verify_records
 from unmask.core.errors import UserError
 from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.hub import load_denoiser
 from unmask.evaluate.accuracy import deployed_accuracy
 from unmask.evaluate.bench import Progress, bench
+from unmask.evaluate.slow import measure_slow, read_slow
+from unmask.evaluate.summary import render_families, render_seeds
+from unmask.evaluate.sweep import parse_sweep
 from unmask.evaluate.table import TableRow, print_table, to_json
+from unmask.evaluate.table import show as show_table
 from unmask.evaluate.tune import Trial, Tuned, bench_samplers, tune
-from unmask.orders.folder import LearnedOrder, load_order
+from unmask.orders.folder import LearnedOrder
 from unmask.samplers import SAMPLERS, make_sampler
 from unmask.tasks import make_task
 from unmask.tasks.base import Task, check_split
@@ -33,13 +41,17 @@ class Bench:
     example: unmask bench --denoiser wordprob --task wordprob --budgets 2 4 8 --out runs/bench
 
     example: unmask bench --denoiser wordprob --task wordprob --orders runs/order --budgets 4 --tune --out runs/fair
+
+    example: unmask bench --denoiser wordprob --task wordprob --sweep threshold.level=0.5:0.95:0.05 --out runs/curve
+
+    example: unmask bench --verify runs/bench
     """
 
-    denoiser: Annotated[str, WORD]
+    denoiser: Annotated[str | None, WORD, default("required; with --verify that of the records")] = None
     """A bundled name (`unmask list denoisers`), a folder, or owner/name on the hub."""
-    task: Annotated[str, WORD]
+    task: Annotated[str | None, WORD, default("required; with --verify that of the records")] = None
     """Where the problems come from: see `unmask list tasks`."""
-    out: Path
+    out: Annotated[Path | None, PATH, default("required, but for --verify")] = None
     """Folder of the records."""
     data: Annotated[str | None, PATH_WORD, default("none")] = None
     """File or folder the task reads, if it reads one."""
@@ -53,8 +65,14 @@ class Bench:
     """The most steps a response may take; each is a row of the table."""
     one_per_step: Annotated[tuple[str, ...], default("none")] = ()
     """Samplers, and labels of orders, to run with one position per step as well."""
+    sweep: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, default("none")] = ()
+    """A sampler over many values of an option: NAME.option=0.5,0.7 or NAME.option=0.5:0.95:0.05. Repeatable."""
+    against: Annotated[str | None, WORD, default("the learned orders")] = None
+    """The sampler or label all others are tested against, as NAME or NAME@STEPS."""
+    retention_from: Annotated[Path | None, PATH, default("none; with --tune measured")] = None
+    """A bench on validation that says which one-per-step sampler is best: accuracy is shown as a share of its own."""
     seeds: Annotated[tuple[int, ...], default("that of --seed")] = ()
-    """Seeds of the random draws."""
+    """Seeds of the random draws; 0, or else the first, is the one that is tested."""
     count: Annotated[int, WHOLE] = 500
     """How many problems."""
     tune: bool = False
@@ -67,22 +85,31 @@ class Bench:
     """Print the rows as JSON instead of the table."""
     overwrite: bool = False
     """Start anew where OUT holds the records of another run."""
+    verify: Annotated[Path | None, PATH, default("none")] = None
+    """Measure nothing: run ten records of this folder again; the exit code is 1 if any comes out otherwise."""
     machine: Machine = field(default_factory=Machine)
 
     def run(self) -> None:
         """Tune if asked to, measure, print."""
+        if self.verify is not None:
+            verify_records(self.verify, self.denoiser, self.task, self.data, self.orders, self.machine, self.json)
+            return
+        name, task_name, out = (given(self, each) for each in ("denoiser", "task", "out"))
         check_number("--count", self.count, 1)
         check_number("--tune-count", self.tune_count, 1)
         check_number("--batch", self.batch, 1)
         self.machine.apply()
         for text in self.samplers:
             make_sampler(text.partition("@")[0], end_token=0)
-        task = make_task(self.task, self.data)
+        for text in self.sweep:
+            parse_sweep(text)
+        task = make_task(task_name, self.data)
         check_split(self.split, task)
-        check_records_folder(self.out)
+        check_records_folder(out)
         orders = load_orders(self.orders, self.machine.device)
-        denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
-        samplers = self.tuned(denoiser, task, orders) if self.tune else list(self.samplers)
+        denoiser = load_denoiser(name, self.machine.device, self.machine.torch_dtype)
+        slow = self.slow(denoiser, task, orders, out)
+        samplers = self.tuned(denoiser, task, orders, out) if self.tune else list(self.samplers)
         with Line("bench") as line:
             rows = bench(
                 denoiser,
@@ -92,16 +119,44 @@ class Bench:
                 orders=orders,
                 budgets=self.budgets,
                 one_per_step=self.one_per_step,
+                sweeps=self.sweep,
+                against=self.against,
+                slow=slow,
                 seeds=self.seeds or (self.machine.seed,),
                 count=self.count,
-                out=self.out,
+                out=out,
                 overwrite=self.overwrite,
                 progress=lambda at: show(line, at),
                 batch=self.batch,
+                asked={"denoiser": name, "data": self.data, "orders": list(self.orders), "tune": self.tune},
             )
         print_rows(rows, self.json)
+        if self.against is not None and all(row.versus is None for row in rows):
+            name = self.against.partition("@")[0]
+            say(f"note: no row takes as many steps as `{name}`, so nothing is tested; {name}@STEPS tests every row")
 
-    def tuned(self, denoiser: TextDenoiser, task: Task, orders: Mapping[str, LearnedOrder]) -> list[str]:
+    def slow(
+        self, denoiser: TextDenoiser, task: Task, orders: Mapping[str, LearnedOrder], out: Path
+    ) -> str | None:
+        """The sampler that is best on validation at one position per step, if that is known or can be measured."""
+        if self.retention_from is not None:
+            found = read_slow(self.retention_from, denoiser, task).sampler
+            if found not in orders and found.partition(":")[0] not in SAMPLERS:
+                raise UserError(
+                    f"`{found}` is best on validation in {self.retention_from}, and is no sampler: "
+                    f"name that order with --orders {found}=DIR"
+                )
+            return found
+        if not (self.tune and self.one_per_step):
+            return None
+        for name in self.one_per_step:
+            if name not in orders:
+                make_sampler(name, denoiser.codec.end_token)
+        return measure_slow(denoiser, task, self.one_per_step, orders, count=self.tune_count, out=out).sampler
+
+    def tuned(
+        self, denoiser: TextDenoiser, task: Task, orders: Mapping[str, LearnedOrder], out: Path
+    ) -> list[str]:
         """The best settings of every sampler at the steps each order takes on validation, or at the budgets."""
         for name in self.samplers:
             if name not in SAMPLERS:
@@ -121,7 +176,7 @@ class Bench:
                     target_steps=mean,
                     max_steps=most,
                     count=self.tune_count,
-                    out=self.out,
+                    out=out,
                     overwrite=self.overwrite and number == 0,
                     progress=lambda trial: show_trial(line, trial),
                 )
@@ -135,19 +190,12 @@ def check_records_folder(out: Path) -> None:
         raise UserError(f"{out} is the folder of another run; choose another folder for the records")
 
 
-def load_orders(words: tuple[str, ...], device: str) -> dict[str, LearnedOrder]:
-    """Learned orders by label: `learned` if there is one without a label, else the names of their folders."""
-    found: dict[str, LearnedOrder] = {}
-    for word in words:
-        label, equals, path = word.rpartition("=")
-        folder = find_order(Path(path))
-        if not equals:
-            named = folder.resolve().parent if folder.name == "order" else folder.resolve()
-            label = "learned" if len(words) == 1 else named.name
-        if not label or label in found:
-            raise UserError(f"two orders cannot both be called `{label}`: write --orders LABEL=DIR")
-        found[label] = load_order(folder, device)
-    return found
+def given(command: Bench, name: str) -> Any:
+    """The value of a flag that can be left out with --verify only."""
+    value = getattr(command, name)
+    if value is None:
+        raise UserError(f"missing --{name}; hint: `unmask bench --help`")
+    return value
 
 
 def show(line: Line, at: Progress) -> None:
@@ -163,8 +211,11 @@ def show_trial(line: Line, trial: Trial) -> None:
 
 
 def print_rows(rows: list[TableRow], as_json: bool) -> None:
-    """The table, or its rows as JSON, on stdout."""
+    """The table and what its rows come to, or the rows as JSON, on stdout."""
     if as_json:
         print(json.dumps(to_json(rows)))
-    else:
-        print_table(rows, to="stdout")
+        return
+    print_table(rows, to="stdout")
+    for more in (render_families(rows), render_seeds(rows)):
+        if more is not None:
+            show_table(more, "stdout")

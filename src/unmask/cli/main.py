@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from unmask.cli.bench import Bench
 from unmask.cli.common import Command, first_line, parse, plain_warnings, say
+from unmask.cli.compare import Compare
 from unmask.cli.demo import Demo
 from unmask.cli.exact import Exact
 from unmask.cli.fit import Fit
@@ -21,6 +22,7 @@ VERBS: dict[str, type[Command]] = {
     "learn": Learn,
     "sample": Sample,
     "bench": Bench,
+    "compare": Compare,
     "exact": Exact,
     "list": List,
 }
@@ -78,5 +80,7 @@ def dispatch(words: Sequence[str]) -> None:
 
         print(f"unmask {__version__}")
     else:
+        if list(words[:2]) == ["bench", "compare"]:  # bench itself takes no bare words
+            words = words[1:]
         verb = check_name(words[0], VERBS, "verb", hint="unmask --help")
         parse(VERBS[verb], verb, words[1:]).run()

@@ -3,20 +3,23 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from unmask.core.errors import UserError
+from unmask.core.registry import check_name
 from unmask.denoisers.folder import TextDenoiser
+from unmask.evaluate.family import ONE_PER_STEP
+from unmask.evaluate.pinned import Pinned, parse_pinned
 from unmask.evaluate.problems import Problem, first_problems
 from unmask.evaluate.records import Key, Record, Records, digest, make_header, text_digest
-from unmask.evaluate.table import TableRow, table, write_table
+from unmask.evaluate.summary import write_summary
+from unmask.evaluate.sweep import ADAPTIVE_OPTIONS, parse_sweep
+from unmask.evaluate.table import TableRow, table, tested_seed, write_table
 from unmask.samplers import make_sampler
 from unmask.samplers.base import Unmasker
 from unmask.samplers.generate import decode
 from unmask.samplers.options import check_whole
 from unmask.tasks.base import Task, checksum
-
-ONE_PER_STEP = ":one-per-step"  # after the label of a learned order made to reveal one position at a time
 
 
 class Order(Protocol):
@@ -38,23 +41,6 @@ class Progress(NamedTuple):
     right: int
 
 
-class Pinned(NamedTuple):
-    """A sampler given as `NAME:key=value@BUDGET`. budget None: it is run wherever the others are."""
-
-    spec: str
-    budget: int | None
-
-
-def parse_pinned(text: str) -> Pinned:
-    """Split off the budget of `threshold:level=0.7@56`. Raises UserError if it is no whole number from 1."""
-    spec, at, budget = text.partition("@")
-    if not at:
-        return Pinned(spec.strip(), None)
-    if not budget.strip().isdigit() or int(budget) < 1:
-        raise UserError(f"cannot read the budget of `{text}`: write NAME@STEPS, e.g. `{spec or 'margin'}@8`")
-    return Pinned(spec.strip(), int(budget))
-
-
 class Cell(NamedTuple):
     """One thing to run: a sampler, under the name the table gives it, at a budget. order: digest or None."""
 
@@ -73,12 +59,16 @@ def bench(
     orders: Mapping[str, Order] | None = None,
     budgets: Sequence[int] = (),
     one_per_step: Sequence[str] = (),
+    sweeps: Sequence[str] = (),
+    against: str | None = None,
+    slow: str | None = None,
     seeds: Sequence[int] = (0,),
     count: int = 500,
     out: Path,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     batch: int = 64,
+    asked: Mapping[str, Any] | None = None,
 ) -> list[TableRow]:
     """Measure samplers and learned orders on the same examples, at temperature 0.
 
@@ -87,15 +77,28 @@ def bench(
         samplers, whose level sets their steps).
     orders: by the label they get in the table; run first, at every budget.
     one_per_step: samplers and labels also run with as many steps as the response has positions.
-    seeds: of the random draws. Mean and maximum steps are taken over all of them.
+    sweeps: `NAME.option=VALUES` (see `parse_sweep`): an adaptive sampler's whole curve, its budget the length of
+        the response; other options are swept wherever the samplers run.
+    against: the sampler or label the others are tested against, instead of the orders: see `table`.
+    slow: the sampler or label that is best on validation at one position per step, which is run so too; the
+        retention of every row is measured by it. It must not have been found on `split`.
+    seeds: of the random draws. Mean and maximum steps are taken over all of them. Seed 0 is the one that is
+        tested, or the first where it is not among them.
+    asked: what else the header is to say, for a reader: where the denoiser and the orders came from.
 
-    Leaves `out/records.jsonl` (appended to as it goes; a second start does only what is missing) and
-    `out/table.json`. Raises UserError on bad input, before anything is run, or if `out` is of another run.
+    Leaves `out/records.jsonl` (appended to as it goes; a second start does only what is missing),
+    `out/table.json` and `out/summary.json`. Raises UserError on bad input, before anything is run, or if `out` is
+    of another run.
     """
     orders = orders or {}
+    curves = [parse_sweep(text) for text in sweeps]
     pinned = [parse_pinned(text) for text in samplers]
+    pinned += [each for curve in curves for each in curve.pinned(denoiser.response_length)]
+    one_per_step = list(dict.fromkeys([*one_per_step, *([slow] if slow else [])]))
+    seeds = list(dict.fromkeys(seeds))
     check_whole("batch", batch, 1)
     _check(denoiser, pinned=pinned, orders=orders, budgets=budgets, one_per_step=one_per_step, seeds=seeds)
+    reference = _reference(against, pinned=pinned, orders=orders, one_per_step=one_per_step)
     problems = first_problems(denoiser, task, split, count)
     config = {
         "task": task.name,
@@ -108,10 +111,14 @@ def bench(
         "orders": list(orders),
         "budgets": list(budgets),
         "one_per_step": list(one_per_step),
+        "sweeps": list(sweeps),
+        "against": against,
+        "slow": slow,
         "seeds": list(seeds),
+        "tested_seed": tested_seed(seeds),
         "batch": batch,
     }
-    header = make_header(denoiser, config, checksum(task, split))
+    header = make_header(denoiser, config, checksum(task, split), asked)
     with Records(out / "records.jsonl", header, overwrite) as records:
         run = _Run(
             denoiser,
@@ -126,19 +133,25 @@ def bench(
         steps = [] if orders else list(budgets)
         for label, order in orders.items():
             for budget in budgets:
-                taken = run.cell(_order_cell(label, order, budget))
+                taken = run.cell(order_cell(label, order, budget))
                 wanted[label, budget] = None
                 steps += [-(-sum(taken) // len(taken)), max(taken)]
         for spec, own in pinned:
             for budget in [own] if own else sorted(set(steps)):
-                run.cell(_heuristic_cell(spec, budget, denoiser))
+                run.cell(heuristic_cell(spec, budget, denoiser))
                 wanted[spec, budget] = None
         for name in one_per_step:
-            cell = _one_per_step_cell(name, orders, denoiser)
+            cell = one_per_step_cell(name, orders, denoiser)
             run.cell(cell)
             wanted[cell.name, cell.budget] = None
-        rows = table(run.found(name, budget, seed) for name, budget in wanted for seed in seeds)
+        rows = table(
+            (run.found(name, budget, seed) for name, budget in wanted for seed in seeds),
+            against=reference,
+            swept=ADAPTIVE_OPTIONS | {curve.swept for curve in curves},
+            slow=_one_per_step_name(slow, orders, denoiser) if slow else None,
+        )
     write_table(out / "table.json", rows)
+    write_summary(out / "summary.json", rows, {"against": against, "retention_of": slow})
     return rows
 
 
@@ -166,21 +179,43 @@ def _check(
         raise UserError("there is no budget to run at; give at least one, e.g. 4")
 
 
-def _order_cell(label: str, order: Order, budget: int) -> Cell:
+def _reference(
+    against: str | None, *, pinned: Sequence[Pinned], orders: Mapping[str, Order], one_per_step: Sequence[str]
+) -> Pinned | None:
+    """What the rows are tested against, if it is among what is run."""
+    if against is None:
+        return None
+    reference = parse_pinned(against)
+    specs = dict.fromkeys([*orders, *(each.spec for each in pinned), *one_per_step])
+    labels = [name + ONE_PER_STEP for name in one_per_step if name in orders]
+    bare = (spec.partition(":")[0] for spec in specs)
+    check_name(reference.spec, dict.fromkeys([*specs, *labels, *bare]), "sampler of this bench")
+    return reference
+
+
+def order_cell(label: str, order: Order, budget: int) -> Cell:
+    """A learned order at a budget."""
     unmasker = order.unmasker(budget)
     return Cell(label, budget, unmasker, digest(unmasker)[:16])
 
 
-def _heuristic_cell(spec: str, budget: int, denoiser: TextDenoiser) -> Cell:
+def heuristic_cell(spec: str, budget: int, denoiser: TextDenoiser) -> Cell:
+    """A sampler from its spec at a budget."""
     return Cell(spec, budget, make_sampler(spec, denoiser.codec.end_token))
 
 
-def _one_per_step_cell(name: str, orders: Mapping[str, Order], denoiser: TextDenoiser) -> Cell:
-    budget = denoiser.response_length
+def one_per_step_cell(name: str, orders: Mapping[str, Order], denoiser: TextDenoiser) -> Cell:
+    """A sampler or an order with as many steps as the response has positions."""
+    label = _one_per_step_name(name, orders, denoiser).spec
     if name not in orders:
-        return _heuristic_cell(name, budget, denoiser)
-    unmasker = orders[name].unmasker(budget, one_per_step=True)
-    return Cell(name + ONE_PER_STEP, budget, unmasker, digest(unmasker)[:16])
+        return heuristic_cell(label, denoiser.response_length, denoiser)
+    unmasker = orders[name].unmasker(denoiser.response_length, one_per_step=True)
+    return Cell(label, denoiser.response_length, unmasker, digest(unmasker)[:16])
+
+
+def _one_per_step_name(name: str, orders: Mapping[str, Order], denoiser: TextDenoiser) -> Pinned:
+    """What the table calls it."""
+    return Pinned(name + ONE_PER_STEP if name in orders else name, denoiser.response_length)
 
 
 class _Run:

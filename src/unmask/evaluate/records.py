@@ -25,6 +25,7 @@ from unmask.core.files import open_held
 from unmask.denoisers.folder import TextDenoiser
 
 FORMAT, VERSION = "unmask-records", 1
+RECORDS = "records.jsonl"
 # Parts of the header that must agree for a second start to be the same run; the rest is there to be read.
 IDENTITY = ("denoiser", "task", "split", "data", "response_length", "temperature")
 
@@ -59,6 +60,15 @@ class Record(NamedTuple):
         return Key(self.sampler, self.budget, self.seed, self.id)
 
 
+# What the fields that are counted with have to be.
+KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("sampler", "id", "prompt", "text"), str),
+    **dict.fromkeys(("budget", "seed", "steps", "nfe", "written", "content"), int),
+    "correct": bool,
+    "seconds": (int, float),
+}
+
+
 class Key(NamedTuple):
     """A cell of the experiment: there is one record for each."""
 
@@ -76,8 +86,46 @@ class RecordsFile(NamedTuple):
     complete: int
 
 
+class Usable(NamedTuple):
+    """What of a file can be used, and a sentence on each thing that cannot."""
+
+    file: RecordsFile
+    problems: list[str]
+
+
+def find_records(path: Path) -> Path:
+    """The records file that is meant: `path` itself, or the one in a folder that a bench left."""
+    if path.is_dir():
+        path = path / RECORDS
+    if not path.is_file():
+        raise UserError(f"there is no {path}; give the folder that `unmask bench --out` wrote, or its {RECORDS}")
+    return path
+
+
 def read_records(path: Path) -> RecordsFile:
     """Read a records file, without half a line at its end. Raises UserError naming the file and the line."""
+    file, problems = _read(path)
+    if problems:
+        raise UserError(problems[0])
+    return file
+
+
+def read_usable(path: Path) -> Usable:
+    """Read the records of a file, or of the folder that a bench left, that can be read, and say what cannot.
+
+    A line that is damaged or cut is left out; where another run begins in the middle, it and all after it is.
+    Raises UserError where nothing can be used: no header of this version, or no record.
+    """
+    path = find_records(path)
+    usable = _read(path)
+    if not usable.file.records:
+        raise UserError(f"{path} holds no record{f' ({usable.problems[0]})' if usable.problems else ''}")
+    size = path.stat().st_size
+    cut = [f"{path} ends in the middle of a line"] if size > usable.file.complete else []
+    return usable._replace(problems=[*usable.problems, *cut])
+
+
+def _read(path: Path) -> Usable:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -85,7 +133,7 @@ def read_records(path: Path) -> RecordsFile:
     complete = data.rfind(b"\n") + 1
     lines = data[:complete].split(b"\n")[:-1]
     if not lines:
-        return RecordsFile({}, [], 0)
+        return Usable(RecordsFile({}, [], 0), [])
     header = _parse(lines[0], path, 1)
     if header.get("format") != FORMAT:
         raise UserError(f"{path} is not a records file of unmask; choose another folder")
@@ -94,20 +142,40 @@ def read_records(path: Path) -> RecordsFile:
             f"{path} is of version {header.get('version')!r}, this unmask reads version {VERSION}; "
             "choose another folder or a matching release"
         )
-    records = []
+    records: list[Record] = []
+    problems = []
     for number, line in enumerate(lines[1:], start=2):
-        entry = _parse(line, path, number)
         try:
-            records.append(Record(**entry))
-        except TypeError as error:
-            raise UserError(f"line {number} of {path} is not a record ({error}); delete that line") from error
-    return RecordsFile(header, records, complete)
+            entry = _parse(line, path, number)
+            if entry.get("format") == FORMAT:
+                there, here = (f"{_entry(each, 'task')}/{_entry(each, 'split')}" for each in (entry, header))
+                problems.append(
+                    f"line {number} of {path} begins the records of a second run ({there}, the first is {here}); "
+                    "keep each run in a file of its own"
+                )
+                break
+            records.append(_record(entry, path, number))
+        except UserError as error:
+            problems.append(str(error))
+    return Usable(RecordsFile(header, records, complete), problems)
+
+
+def _record(entry: dict[str, Any], path: Path, number: int) -> Record:
+    try:
+        record = Record(**entry)
+        for name, kind in KINDS.items():
+            value = getattr(record, name)
+            if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+                raise TypeError(f"its {name} is {value!r}")
+        return record
+    except TypeError as error:
+        raise UserError(f"line {number} of {path} is not a record ({error}); delete that line") from error
 
 
 def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"line {number} of {path} is damaged ({error}); delete that line") from error
     if not isinstance(value, dict):
         raise UserError(f"line {number} of {path} is no JSON object; is this a records file?")
@@ -179,16 +247,25 @@ def _entry(header: Mapping[str, Any], name: str) -> Any:
     return header[name] if name in header else config.get(name) if isinstance(config, dict) else None
 
 
-def make_header(denoiser: TextDenoiser, config: Mapping[str, Any], data: str) -> dict[str, Any]:
-    """The first line. data: checksum of the examples."""
+def make_header(
+    denoiser: TextDenoiser, config: Mapping[str, Any], data: str, asked: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The first line. data: checksum of the examples. asked: names and places, as the caller gave them."""
     return {
         "format": FORMAT,
         "version": VERSION,
         "config": dict(config),
         "denoiser": denoiser_digest(denoiser),
         "data": data,
+        "dtype": str(dtype_of(denoiser)).removeprefix("torch."),
+        "asked": dict(asked or {}),
         **provenance(denoiser.device),
     }
+
+
+def dtype_of(denoiser: TextDenoiser) -> torch.dtype:
+    """The precision of the weights."""
+    return next((weight.dtype for weight in denoiser.network.parameters()), torch.float32)
 
 
 def provenance(device: torch.device | str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The table: one row per sampler, budget and seed, from records; shown, or written as JSON."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -9,23 +9,35 @@ from rich.console import Console
 from rich.table import Table
 
 from unmask.core.files import write_json
-from unmask.evaluate.metrics import mcnemar, tokens_per_forward, wilson
+from unmask.evaluate.family import family
+from unmask.evaluate.metrics import Point, area_under_parallelism, retention, tokens_per_forward, wilson
+from unmask.evaluate.paired import holm, paired
+from unmask.evaluate.pinned import Pinned
 from unmask.evaluate.records import Record
+from unmask.evaluate.sweep import ADAPTIVE_OPTIONS, Swept
 
 NEAR = 0.5  # two samplers whose mean steps differ by at most this are compared
+TESTED_SEED = 0  # the one that is tested where several were run; the others are reported
 
 
 class Versus(NamedTuple):
-    """A row against a learned order on the same examples.
+    """A row against the reference, a learned order unless another was chosen, on the same examples.
 
-    sampler, budget: the learned order's row. points: how far it is ahead, in percentage points (negative:
-    behind). p: McNemar's exact test, two-sided.
+    sampler, budget: the reference's row. points: how far it is ahead, in percentage points (negative:
+    behind). p: McNemar's exact test, two-sided. low, high: 95 % interval of the points, Newcombe's.
+    only_reference, only_row: examples that just one of them got right. holm: p corrected for all the tests of
+    the table.
     """
 
     sampler: str
     budget: int
     points: float
     p: float
+    low: float
+    high: float
+    only_reference: int
+    only_row: int
+    holm: float
 
 
 class TableRow(NamedTuple):
@@ -33,7 +45,10 @@ class TableRow(NamedTuple):
 
     accuracy, low, high: share of right answers and its Wilson 95 % interval, all in 0..1.
     tpf: content tokens per forward pass. seconds: wall time of all `n` examples.
-    versus: the best learned order at matching steps; None for learned orders and where there is none.
+    versus: the best reference at matching steps; None for references, for seeds that are not tested, and where
+        there is none.
+    family: the curve the row lies on. aup: area under this curve, with this seed.
+    retention: accuracy over that of the one-per-step sampler that is best on validation; None if none is known.
     """
 
     sampler: str
@@ -51,6 +66,9 @@ class TableRow(NamedTuple):
     seed: int
     learned: bool = False
     versus: Versus | None = None
+    family: str = ""
+    aup: float | None = None
+    retention: float | None = None
 
 
 def table_row(records: Sequence[Record]) -> TableRow:
@@ -77,21 +95,82 @@ def table_row(records: Sequence[Record]) -> TableRow:
     )
 
 
-def table(cells: Iterable[Sequence[Record]]) -> list[TableRow]:
-    """Rows in the order of `cells`: the records of one sampler, budget and seed each."""
+def table(
+    cells: Iterable[Sequence[Record]],
+    *,
+    against: Pinned | None = None,
+    tested: int | None = None,
+    swept: Collection[Swept] = ADAPTIVE_OPTIONS,
+    slow: Pinned | None = None,
+) -> list[TableRow]:
+    """Rows in the order of `cells`: the records of one sampler, budget and seed each.
+
+    against: what the others are tested against, instead of the learned orders; a bare name stands for it with
+        any options. With a budget, every row is tested against that one row, whatever its steps.
+    tested:  the seed that is tested; `tested_seed` unless given.
+    swept:   options whose values lie on one curve.
+    slow:    the one-per-step sampler that is best on validation, with its budget: 1 on the scale of retention.
+    """
     cells = list(cells)
     rows = [table_row(records) for records in cells]
-    orders = [(row, records) for row, records in zip(rows, cells, strict=True) if row.learned]
+    seed = tested_seed([row.seed for row in rows]) if tested is None else tested
+    rows = [row._replace(family=family(row.sampler, row.learned, swept)) for row in rows]
+    rows = [row._replace(aup=_area(row, rows), retention=_retention(row, rows, slow)) for row in rows]
+    return _tested(rows, cells, against, seed)
+
+
+def tested_seed(seeds: Sequence[int]) -> int:
+    """Which of several seeds is tested: the declared one, or the first given where that was not run."""
+    return TESTED_SEED if TESTED_SEED in seeds or not seeds else seeds[0]
+
+
+def _area(row: TableRow, rows: Iterable[TableRow]) -> float:
+    """AUP of the row's family with the row's seed, under the best accuracy of any row with that seed."""
+    same_seed = [other for other in rows if other.seed == row.seed]
+    points = [Point(other.tpf, 100 * other.accuracy) for other in same_seed if other.family == row.family]
+    return area_under_parallelism(points, 100 * max(other.accuracy for other in same_seed))
+
+
+def _retention(row: TableRow, rows: Iterable[TableRow], slow: Pinned | None) -> float | None:
+    full = [other for other in rows if (other.sampler, other.budget, other.seed) == (*(slow or ()), row.seed)]
+    return retention(row.accuracy, full[0].accuracy) if full else None
+
+
+def _tested(
+    rows: Sequence[TableRow], cells: Sequence[Sequence[Record]], against: Pinned | None, seed: int
+) -> list[TableRow]:
+    """The rows with `versus` filled in, corrected for how many there are."""
+    chosen = references(rows, against)
+    held = [(rows[place], cells[place]) for place in chosen]
+    free = against is not None and against.budget is not None
+    compared = [
+        None if place in chosen or row.seed != seed else _versus(row, cells[place], held, free)
+        for place, row in enumerate(rows)
+    ]
+    corrected = iter(holm([versus.p for versus in compared if versus]))
     return [
-        row if row.learned else row._replace(versus=_versus(row, records, orders))
-        for row, records in zip(rows, cells, strict=True)
+        row._replace(versus=versus and versus._replace(holm=next(corrected)))
+        for row, versus in zip(rows, compared, strict=True)
+    ]
+
+
+def references(rows: Sequence[TableRow], against: Pinned | None = None) -> list[int]:
+    """Which rows the others are tested against: `against`, by its whole spec or else its bare name."""
+    if against is None:
+        return [place for place, row in enumerate(rows) if row.learned]
+    exact = any(row.sampler == against.spec for row in rows)
+    return [
+        place
+        for place, row in enumerate(rows)
+        if (row.sampler if exact else row.sampler.partition(":")[0]) == against.spec
+        and against.budget in (None, row.budget)
     ]
 
 
 def matching(row: TableRow, order: TableRow) -> bool:
-    """Whether a heuristic's row and a learned order's are at the same number of steps, with the same seed.
+    """Whether a row and a reference's are at the same number of steps, with the same seed.
 
-    The heuristic's budget is the ceiling of the order's mean steps or its maximum steps, or their mean steps
+    The row's budget is the ceiling of the reference's mean steps or its maximum steps, or their mean steps
     differ by at most `NEAR`.
     """
     return row.seed == order.seed and (
@@ -100,17 +179,29 @@ def matching(row: TableRow, order: TableRow) -> bool:
 
 
 def _versus(
-    row: TableRow, records: Sequence[Record], orders: Iterable[tuple[TableRow, Sequence[Record]]]
+    row: TableRow, records: Sequence[Record], held: Iterable[tuple[TableRow, Sequence[Record]]], free: bool
 ) -> Versus | None:
-    matches = [(order, theirs) for order, theirs in orders if matching(row, order)]
+    """Against the best of the references at matching steps; at any steps if `free`. Not yet corrected."""
+    matches = [pair for pair in held if (row.seed == pair[0].seed if free else matching(row, pair[0]))]
     if not matches:
         return None
     best, theirs = max(matches, key=lambda match: match[0].accuracy)
     right = {record.id: record.correct for record in theirs}
     mine = [record for record in records if record.id in right]
-    test = mcnemar([right[record.id] for record in mine], [record.correct for record in mine])
-    points = 100 * (test.only_first - test.only_second) / len(mine)
-    return Versus(best.sampler, best.budget, points, test.p)
+    if not mine:
+        return None
+    found = paired([right[record.id] for record in mine], [record.correct for record in mine])
+    return Versus(
+        sampler=best.sampler,
+        budget=best.budget,
+        points=found.points,
+        p=found.p,
+        low=found.low,
+        high=found.high,
+        only_reference=found.only_first,
+        only_row=found.only_second,
+        holm=found.p,
+    )
 
 
 def to_json(rows: Iterable[TableRow]) -> list[dict[str, Any]]:
@@ -126,11 +217,12 @@ def write_table(path: Path, rows: Iterable[TableRow]) -> None:
 def render(rows: Sequence[TableRow], title: str | None = None) -> Table:
     """The rows as a rich table: accuracy in percent with its interval, steps as mean [min, max]."""
     seeds = len({row.seed for row in rows}) > 1
-    compared = any(row.versus for row in rows)
+    compared = [row.versus for row in rows if row.versus]
+    kept = any(row.retention is not None for row in rows)
     shown = Table(title=title, title_justify="left")
     shown.add_column("sampler", overflow="fold")
-    names = ["budget", *(["seed"] if seeds else []), "steps", "NFE", "TPF", "accuracy %", "seconds"]
-    for name in [*names, *(["order ahead by", "p"] if compared else [])]:
+    names = ["budget", *(["seed"] if seeds else []), "steps", "NFE", "TPF", "accuracy %"]
+    for name in [*names, *(["kept %"] if kept else []), "AUP", "seconds", *(_heading(rows) if compared else [])]:
         shown.add_column(name, justify="right")
     for row in rows:
         cells = [
@@ -141,17 +233,40 @@ def render(rows: Sequence[TableRow], title: str | None = None) -> Table:
             f"{row.nfe:.2f}",
             f"{row.tpf:.2f}",
             f"{100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]",
+            *([f"{100 * row.retention:.1f}" if row.retention is not None else ""] if kept else []),
+            "" if row.aup is None else f"{row.aup:.0f}",
             f"{row.seconds:.1f}",
         ]
         if compared:
-            cells += [f"{row.versus.points:+.1f}", f"{row.versus.p:.2g}"] if row.versus else ["", ""]
+            cells += _against(row.versus) if row.versus else ["", "", ""]
         # square brackets are markup to rich
         shown.add_row(*(cell.replace("[", r"\[") for cell in cells), style="bold" if row.learned else None)
     return shown
 
 
+def _heading(rows: Sequence[TableRow]) -> list[str]:
+    """Who is ahead, by name where it is one sampler that is no learned order."""
+    learned = {row.sampler for row in rows if row.learned}
+    held = {row.versus.sampler for row in rows if row.versus}
+    name = "order" if held <= learned else held.pop() if len(held) == 1 else "reference"
+    return [f"{name} ahead by", "p", "Holm p"]
+
+
+def _against(versus: Versus) -> list[str]:
+    return [
+        f"{versus.points:+.1f} [{versus.low:.1f}, {versus.high:.1f}]",
+        f"{versus.p:.2g}",
+        f"{versus.holm:.2g}",
+    ]
+
+
 def print_table(rows: Sequence[TableRow], title: str | None = None, to: Literal["stderr", "stdout"] = "stderr") -> None:
-    """Show the rows; wide enough not to break numbers where the output is no terminal."""
+    """Show the rows."""
+    show(render(rows, title), to)
+
+
+def show(table: Table, to: Literal["stderr", "stdout"] = "stderr") -> None:
+    """Print a table; wide enough not to break numbers where the output is no terminal."""
     console = Console(file=sys.stdout if to == "stdout" else sys.stderr)
-    console = console if console.is_terminal else Console(file=console.file, width=140)
-    console.print(render(rows, title))
+    console = console if console.is_terminal else Console(file=console.file, width=170)
+    console.print(table)
