@@ -173,8 +173,8 @@ class Transformer(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """[M, V] from hidden states [M, D]; the mask token is impossible."""
         logits: Tensor = self.head(hidden)
-        forbidden = torch.arange(self.config.vocabulary, device=logits.device) == self.config.mask_token
-        return logits.masked_fill(forbidden, float("-inf"))
+        logits[..., self.config.mask_token] = float("-inf")  # in place: a copy costs as much as the head itself
+        return logits
 
     def forward(self, canvas: Canvas) -> Denoised:
         columns = canvas.tokens.shape[1]  # padding among them, which does not count
