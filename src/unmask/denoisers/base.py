@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
+
+Memory = Any  # what a `Remembering` denoiser keeps; tensors in it have the row axis first
 
 # Memory for one chunk of float64 vocabulary rows while drawing or scoring, in elements.
 CHUNK_ELEMENTS = 1 << 22
@@ -42,7 +44,8 @@ def in_pieces(logits: Tensor) -> Sequence[Tensor]:
     """Logits [m, V] as they are, or on a CPU as views of a few rows each."""
     if logits.device.type != "cpu":
         return [logits]
-    return logits.split(max(1, PIECE_ELEMENTS // logits.shape[-1]))
+    rows = max(1, PIECE_ELEMENTS // logits.shape[-1])
+    return [logits[start : start + rows] for start in range(0, len(logits), rows)]
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,7 @@ class Denoised:
     def _ask(self, entropy: bool) -> Statistics:
         """One pass over the vocabulary rows, chunk by chunk."""
         with torch.no_grad():
-            parts = [
-                statistics(piece, entropy) for chunk in self.chunks() for piece in in_pieces(self.logits(chunk))
-            ]
+            parts = [statistics(piece, entropy) for chunk in self.chunks() for piece in in_pieces(self.logits(chunk))]
         if not parts:
             device = self.where.device
             nothing = torch.zeros(0, device=device)
@@ -154,3 +155,30 @@ class Denoiser(Protocol):
     def __call__(self, canvas: Canvas, /) -> Denoised:
         """One forward pass: a distribution over tokens at every masked position of `canvas`."""
         ...
+
+
+@runtime_checkable
+class Remembering(Denoiser, Protocol):
+    """A denoiser that may keep something between the passes of a decode, such as keys and values.
+
+    What it keeps is returned and handed back, never stored: the same canvas and memory give the same answer. Called
+    plainly it remembers nothing.
+    """
+
+    def begin(self, canvas: Canvas) -> Memory:
+        """The memory before the first pass."""
+        ...
+
+    def denoise(self, canvas: Canvas, memory: Memory) -> tuple[Denoised, Memory]:
+        """One pass; `memory` has the rows of `canvas`, in the same order."""
+        ...
+
+
+def begin(denoiser: Denoiser, canvas: Canvas) -> Memory:
+    """The memory before the first pass; None for a denoiser that keeps none."""
+    return denoiser.begin(canvas) if isinstance(denoiser, Remembering) else None
+
+
+def denoise(denoiser: Denoiser, canvas: Canvas, memory: Memory) -> tuple[Denoised, Memory]:
+    """One pass of any denoiser, with what it remembers."""
+    return denoiser.denoise(canvas, memory) if isinstance(denoiser, Remembering) else (denoiser(canvas), None)
