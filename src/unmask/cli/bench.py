@@ -63,6 +63,8 @@ class Bench:
     """Validation problems to tune on."""
     batch: Annotated[int, WHOLE] = 64
     """Problems decoded together; changes nothing but speed and memory."""
+    cache: Annotated[str | None, WORD, default("none: exact")] = None
+    """Approximate cache: prefix-approximate:refresh=N or dual-approximate:window=N,refresh=N. --tune runs without."""
     json: bool = False
     """Print the rows as JSON instead of the table."""
     overwrite: bool = False
@@ -98,6 +100,7 @@ class Bench:
                 overwrite=self.overwrite,
                 progress=lambda at: show(line, at),
                 batch=self.batch,
+                cache=self.cache,
             )
         print_rows(rows, self.json)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from unmask.core.errors import UserError
+from unmask.denoisers.caches import make_cache
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.problems import Problem, first_problems
 from unmask.evaluate.records import Key, Record, Records, digest, make_header, text_digest
@@ -79,6 +80,7 @@ def bench(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     batch: int = 64,
+    cache: str | None = None,
 ) -> list[TableRow]:
     """Measure samplers and learned orders on the same examples, at temperature 0.
 
@@ -87,6 +89,7 @@ def bench(
         samplers, whose level sets their steps).
     orders: by the label they get in the table; run first, at every budget.
     one_per_step: samplers and labels also run with as many steps as the response has positions.
+    cache: an approximate cache (`denoisers/caches.py`) for everything; exact unless given.
     seeds: of the random draws. Mean and maximum steps are taken over all of them.
 
     Leaves `out/records.jsonl` (appended to as it goes; a second start does only what is missing) and
@@ -111,6 +114,9 @@ def bench(
         "seeds": list(seeds),
         "batch": batch,
     }
+    if cache is not None:
+        make_cache(cache)  # what is wrong with it shows before anything is run
+        config["cache"] = cache
     header = make_header(denoiser, config, checksum(task, split))
     with Records(out / "records.jsonl", header, overwrite) as records:
         run = _Run(
@@ -121,6 +127,7 @@ def bench(
             batch=batch,
             records=records,
             progress=progress,
+            cache=cache,
         )
         wanted: dict[tuple[str, int], None] = {}  # an ordered set: the rows of the table
         steps = [] if orders else list(budgets)
@@ -196,9 +203,10 @@ class _Run:
         batch: int,
         records: Records,
         progress: Callable[[Progress], None] | None,
+        cache: str | None,
     ) -> None:
         self.denoiser, self.task, self.seeds, self.records = denoiser, task, seeds, records
-        self.progress = progress
+        self.progress, self.cache = progress, cache
         # Batches depend on the examples only, not on what is done: a resumed run makes the same ones.
         ordered = sorted(problems, key=lambda problem: (problem.prompt_tokens, problem.row))
         self.batches = [ordered[start : start + batch] for start in range(0, len(ordered), batch)]
@@ -246,6 +254,7 @@ class _Run:
             seed=seed,
             batch=len(problems),
             rows=[problem.row for problem in problems],
+            cache=self.cache,
         )
         seconds = (time.perf_counter() - began) / len(problems)
         return [
