@@ -51,3 +51,20 @@ def test_a_budget_above_the_length_is_not_used_up(run, denoiser: Path) -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_the_denoiser_runs_in_the_dtype_asked_for(run, denoiser: Path, dtype: str) -> None:
     assert run("sample", "--denoiser", denoiser, "--budget", 2, "--dtype", dtype, "What is 1 plus 2?").code == 0
+
+
+def test_slow_bfloat16_is_said_and_not_forbidden(run, denoiser: Path, monkeypatch) -> None:
+    command = ["sample", "--denoiser", denoiser, "--budget", 2, "--dtype", "bfloat16", "What is 1 plus 2?"]
+    for fast in (True, False):
+        monkeypatch.setattr("unmask.cli.common.multiplies_bfloat16", lambda device, fast=fast: fast)
+        code, _, err = run(*command)
+        assert code == 0
+        assert ("no instructions for bfloat16" in err) != fast
+
+
+def test_an_approximate_cache_is_taken_and_a_wrong_name_answered(run, denoiser: Path) -> None:
+    command = ["sample", "--denoiser", denoiser, "--budget", 3, "What is 1 plus 2?", "--cache"]
+    assert run(*command, "dual-approximate:window=4,refresh=1").out == run(*command[:-1]).out
+    code, _, err = run(*command, "prefix")
+    assert code == 2
+    assert "unknown cache `prefix`. Did you mean `prefix-approximate`?" in err

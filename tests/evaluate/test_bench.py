@@ -206,3 +206,11 @@ def test_a_label_may_not_be_a_samplers_name(small, thrifty):
 def test_a_budget_is_split_off():
     assert parse_pinned("threshold:level=0.7,eot=defer@56") == ("threshold:level=0.7,eot=defer", 56)
     assert parse_pinned(" margin ") == ("margin", None)
+
+
+def test_records_made_with_a_cache_are_not_mixed_with_exact_ones(text_denoiser, task, tmp_path):
+    options = {"samplers": ["top-prob"], "budgets": [3], "count": 4, "out": tmp_path}
+    bench(text_denoiser, task, "test", cache="prefix-approximate", **options)
+    assert read_records(tmp_path / "records.jsonl").header["config"]["cache"] == "prefix-approximate"
+    with pytest.raises(UserError, match="cache 'prefix-approximate' there, None here"):
+        bench(text_denoiser, task, "test", **options)

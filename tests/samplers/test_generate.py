@@ -260,3 +260,16 @@ def test_texts_need_a_codec_and_a_length(codec):
         decode(lambda canvas: None, ["7?"], budget=1)
     with pytest.raises(UserError, match="pass `response_length`"):
         decode(lambda canvas: None, ["7?"], budget=1, codec=codec)
+
+
+def test_an_approximate_cache_is_asked_for_by_name_and_exact_with_a_full_pass_at_every_step(network):
+    exact = decode(network, PROMPTS, budget=6)
+    assert decode(network, PROMPTS, budget=6, cache="prefix-approximate:refresh=1") == exact
+    kept = decode(network, PROMPTS, budget=6, cache="prefix-approximate")
+    assert [answer.log_prob for answer in kept] != [answer.log_prob for answer in exact]
+    assert [answer.nfe for answer in kept] == [answer.nfe for answer in exact]
+
+
+def test_a_cache_for_another_denoiser_is_refused(scripted):
+    with pytest.raises(UserError, match="a cache needs the native transformer, and Scripted is another denoiser"):
+        decode(scripted(), ["1+2?"], budget=2, cache="prefix-approximate")

@@ -81,6 +81,8 @@ class Bench:
     """Validation problems to tune on."""
     batch: Annotated[int, WHOLE] = 64
     """Problems decoded together; changes nothing but speed and memory."""
+    cache: Annotated[str | None, WORD, default("none: exact")] = None
+    """Approximate cache: prefix-approximate:refresh=N or dual-approximate:window=N,refresh=N. --tune runs without."""
     json: bool = False
     """Print the rows as JSON instead of the table."""
     overwrite: bool = False
@@ -129,6 +131,7 @@ class Bench:
                 progress=lambda at: show(line, at),
                 batch=self.batch,
                 asked={"denoiser": name, "data": self.data, "orders": list(self.orders), "tune": self.tune},
+                cache=self.cache,
             )
         print_rows(rows, self.json)
         if self.against is not None and all(row.versus is None for row in rows):

@@ -18,6 +18,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
+from unmask.train.precision import multiplies_bfloat16
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -93,6 +94,8 @@ class Machine:
             check_name(self.dtype, DTYPES, "dtype")
         check_number("--seed", self.seed, 0)
         check_device(self.device)
+        if self.dtype == "bfloat16" and not multiplies_bfloat16(torch.device(self.device)):
+            say(f"warning: {self.device} has no instructions for bfloat16 here; float32 is many times as fast")
 
     @property
     def torch_dtype(self) -> torch.dtype:

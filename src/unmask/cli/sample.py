@@ -10,6 +10,7 @@ import tyro
 
 from unmask.cli.common import NUMBER, PATH, WHOLE, WORD, Machine, check_number, default, find_order, say
 from unmask.core.errors import UserError
+from unmask.denoisers.caches import make_cache
 from unmask.denoisers.codec import Codec
 from unmask.denoisers.hub import load_denoiser
 from unmask.orders.folder import load_order
@@ -54,6 +55,8 @@ class Sample:
     """Print one JSON object per prompt."""
     batch: Annotated[int, WHOLE] = 64
     """Prompts decoded together; changes nothing but speed and memory."""
+    cache: Annotated[str | None, WORD, default("none: exact")] = None
+    """Approximate cache: prefix-approximate:refresh=N or dual-approximate:window=N,refresh=N."""
     machine: Machine = field(default_factory=Machine)
 
     def run(self) -> None:
@@ -64,6 +67,8 @@ class Sample:
         prompts = read_prompts(self.prompts)
         if self.order is not None and self.sampler is not None:
             raise UserError("give --order or --sampler, not both")
+        if self.cache is not None:
+            make_cache(self.cache)
         if self.sampler is not None:
             make_sampler(self.sampler, end_token=0)  # what is wrong with it shows before anything is loaded
         denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
@@ -82,6 +87,7 @@ class Sample:
             log_probs=self.log_probs,
             infill=self.infill,
             batch=self.batch,
+            cache=self.cache,
         )
         for generation in generations:
             if self.json:

@@ -1,17 +1,51 @@
 """What a denoiser is, and what it returns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
 
+Memory = Any  # what a `Remembering` denoiser keeps; tensors in it have the row axis first
+
 # Memory for one chunk of float64 vocabulary rows while drawing or scoring, in elements.
 CHUNK_ELEMENTS = 1 << 22
+# On a CPU the statistics of logits are made in pieces that stay in the cache, in elements.
+PIECE_ELEMENTS = 1 << 20
+
+
+class Statistics(NamedTuple):
+    """What samplers read of `m` token distributions: see the properties of `Denoised` of the same names.
+
+    entropy: [0] where it was not asked for.
+    """
+
+    top2: Tensor
+    top2_tokens: Tensor
+    entropy: Tensor
+
+
+def statistics(logits: Tensor, entropy: bool) -> Statistics:
+    """Of logits [m, V], with no more than two temporaries of that size."""
+    log_prob = logits.float().log_softmax(dim=-1)
+    top = log_prob.topk(min(2, log_prob.shape[-1]), dim=-1)
+    found = log_prob.new_zeros(0)
+    if entropy:
+        log_prob.clamp_(min=-1e30)  # 0 * -inf
+        found = -log_prob.exp().mul_(log_prob).sum(dim=-1)
+    return Statistics(top.values.exp(), top.indices, found)
+
+
+def in_pieces(logits: Tensor) -> Sequence[Tensor]:
+    """Logits [m, V] as they are, or on a CPU as views of a few rows each."""
+    if logits.device.type != "cpu":
+        return [logits]
+    rows = max(1, PIECE_ELEMENTS // logits.shape[-1])
+    return [logits[start : start + rows] for start in range(0, len(logits), rows)]
 
 
 @dataclass(frozen=True)
@@ -24,6 +58,7 @@ class Denoised:
              token always is). For a small vocabulary it indexes a tensor; for a real one it runs the output
              head on that slice, so that [M, V] is never all held.
     hidden:  [M, D] or None: what the network knows about each masked position; order networks read it.
+    held:    whether `logits` is there already: then the entropy is a pass of its own, made when somebody asks for it.
     """
 
     where: Tensor
@@ -31,12 +66,13 @@ class Denoised:
     vocabulary: int
     logits: Callable[[slice], Tensor]
     hidden: Tensor | None = None
+    held: bool = False
 
     @staticmethod
     def from_logits(canvas: Canvas, logits: Tensor, hidden: Tensor | None = None) -> "Denoised":
         """From logits [M, V] already packed over `canvas.masked.nonzero()`."""
         shape = (canvas.masked.shape[0], canvas.masked.shape[1])
-        return Denoised(canvas.masked.nonzero(), shape, logits.shape[-1], logits.__getitem__, hidden)
+        return Denoised(canvas.masked.nonzero(), shape, logits.shape[-1], logits.__getitem__, hidden, held=True)
 
     def chunks(self) -> list[slice]:
         """Slices that cover 0..M, each small enough to hold its vocabulary rows in float64."""
@@ -44,35 +80,37 @@ class Denoised:
         return [slice(start, start + size) for start in range(0, len(self.where), size)]
 
     @cached_property
-    def _statistics(self) -> tuple[Tensor, Tensor, Tensor]:
-        parts = []
+    def _statistics(self) -> Statistics:
+        return self._ask(entropy=not self.held)
+
+    @cached_property
+    def _entropy(self) -> Tensor:
+        return self._ask(entropy=True).entropy
+
+    def _ask(self, entropy: bool) -> Statistics:
+        """One pass over the vocabulary rows, chunk by chunk."""
         with torch.no_grad():
-            for chunk in self.chunks():
-                log_prob = self.logits(chunk).float().log_softmax(dim=-1)  # [m, V]
-                top = log_prob.topk(min(2, self.vocabulary), dim=-1)
-                prob = log_prob.exp()
-                entropy = -(prob * log_prob.clamp(min=-1e30)).sum(dim=-1)
-                parts.append((top.values.exp(), top.indices, entropy))
+            parts = [statistics(piece, entropy) for chunk in self.chunks() for piece in in_pieces(self.logits(chunk))]
         if not parts:
             device = self.where.device
-            return torch.zeros(0, 2, device=device), self.where.new_zeros(0, 2), torch.zeros(0, device=device)
-        top_prob, top_tokens, entropy = (torch.cat(part) for part in zip(*parts, strict=True))
-        return top_prob, top_tokens, entropy
+            nothing = torch.zeros(0, device=device)
+            return Statistics(torch.zeros(0, 2, device=device), self.where.new_zeros(0, 2), nothing)
+        return Statistics(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     @property
     def top2(self) -> Tensor:
         """[M, 2]: the two largest token probabilities, float32."""
-        return self._statistics[0]
+        return self._statistics.top2
 
     @property
     def top2_tokens(self) -> Tensor:
         """long [M, 2]: the tokens they belong to."""
-        return self._statistics[1]
+        return self._statistics.top2_tokens
 
     @property
     def entropy(self) -> Tensor:
         """[M]: entropy of the token distribution in nats, float32."""
-        return self._statistics[2]
+        return self._entropy if self.held else self._statistics.entropy
 
     def log_prob(self, tokens: Tensor) -> Tensor:
         """[M]: log-probability of `tokens` (long [M]), differentiable where the logits are.
@@ -117,3 +155,30 @@ class Denoiser(Protocol):
     def __call__(self, canvas: Canvas, /) -> Denoised:
         """One forward pass: a distribution over tokens at every masked position of `canvas`."""
         ...
+
+
+@runtime_checkable
+class Remembering(Denoiser, Protocol):
+    """A denoiser that may keep something between the passes of a decode, such as keys and values.
+
+    What it keeps is returned and handed back, never stored: the same canvas and memory give the same answer. Called
+    plainly it remembers nothing.
+    """
+
+    def begin(self, canvas: Canvas) -> Memory:
+        """The memory before the first pass."""
+        ...
+
+    def denoise(self, canvas: Canvas, memory: Memory) -> tuple[Denoised, Memory]:
+        """One pass; `memory` has the rows of `canvas`, in the same order."""
+        ...
+
+
+def begin(denoiser: Denoiser, canvas: Canvas) -> Memory:
+    """The memory before the first pass; None for a denoiser that keeps none."""
+    return denoiser.begin(canvas) if isinstance(denoiser, Remembering) else None
+
+
+def denoise(denoiser: Denoiser, canvas: Canvas, memory: Memory) -> tuple[Denoised, Memory]:
+    """One pass of any denoiser, with what it remembers."""
+    return denoiser.denoise(canvas, memory) if isinstance(denoiser, Remembering) else (denoiser(canvas), None)

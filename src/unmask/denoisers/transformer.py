@@ -85,18 +85,25 @@ class Attention(nn.Module):
         self.value = nn.Linear(config.width, self.kv_heads * self.size, bias=config.qkv_bias)
         self.out = nn.Linear(self.heads * self.size, config.width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+    def project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, and the keys and values [B, kv_heads, L, size] that a cache may keep; x [B, L, D]."""
         rows, length, _ = x.shape
         query = self.query(x).view(rows, length, self.heads, self.size).transpose(1, 2)
         key = self.key(x).view(rows, length, self.kv_heads, self.size).transpose(1, 2)
         value = self.value(x).view(rows, length, self.kv_heads, self.size).transpose(1, 2)
         cos, sin = cos.to(query.dtype), sin.to(query.dtype)
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        return rotate(query, cos, sin), rotate(key, cos, sin), value
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, L, D]: what each query finds."""
         if self.kv_heads != self.heads:
             key = key.repeat_interleave(self.heads // self.kv_heads, dim=1)
             value = value.repeat_interleave(self.heads // self.kv_heads, dim=1)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.out(mixed.transpose(1, 2).reshape(rows, length, -1))  # type: ignore[no-any-return]
+        return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        return self.mix(*self.project(x, cos, sin), mask)
 
 
 class FeedForward(nn.Module):
@@ -173,10 +180,14 @@ class Transformer(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """[M, V] from hidden states [M, D]; the mask token is impossible."""
         logits: Tensor = self.head(hidden)
-        forbidden = torch.arange(self.config.vocabulary, device=logits.device) == self.config.mask_token
-        return logits.masked_fill(forbidden, float("-inf"))
+        logits[..., self.config.mask_token] = float("-inf")  # in place: a copy costs as much as the head itself
+        return logits
 
-    def forward(self, canvas: Canvas) -> Denoised:
+    def visible(self, canvas: Canvas) -> Tensor:
+        """long [B, L]: the tokens to read, the mask token where something is still to be written.
+
+        Raises UserError if the canvas is longer than the network reads.
+        """
         columns = canvas.tokens.shape[1]  # padding among them, which does not count
         longest = columns if columns <= self.config.context else int(canvas.valid.sum(dim=-1).max())
         if longest > self.config.context:
@@ -184,8 +195,13 @@ class Transformer(nn.Module):
                 f"the canvas has {longest} positions but this denoiser reads at most "
                 f"{self.config.context}; shorten the prompt or the response"
             )
-        tokens = torch.where(canvas.masked, self.config.mask_token, canvas.tokens)
-        hidden = self.encode(tokens, canvas.valid)[canvas.masked]  # [M, D]
+        return torch.where(canvas.masked, self.config.mask_token, canvas.tokens)
+
+    def forward(self, canvas: Canvas) -> Denoised:
+        return self.answer(canvas, self.encode(self.visible(canvas), canvas.valid)[canvas.masked])
+
+    def answer(self, canvas: Canvas, hidden: Tensor) -> Denoised:
+        """From hidden states [M, D] at the masked positions; the output head runs on as many as memory allows."""
         if hidden.shape[0] * self.config.vocabulary <= CHUNK_ELEMENTS:
             return Denoised.from_logits(canvas, self.logits(hidden), hidden)
         shape = (canvas.masked.shape[0], canvas.masked.shape[1])

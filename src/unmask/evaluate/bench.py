@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
+from unmask.denoisers.caches import make_cache
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.family import ONE_PER_STEP
 from unmask.evaluate.pinned import Pinned, parse_pinned
@@ -69,6 +70,7 @@ def bench(
     progress: Callable[[Progress], None] | None = None,
     batch: int = 64,
     asked: Mapping[str, Any] | None = None,
+    cache: str | None = None,
 ) -> list[TableRow]:
     """Measure samplers and learned orders on the same examples, at temperature 0.
 
@@ -85,6 +87,7 @@ def bench(
     seeds: of the random draws. Mean and maximum steps are taken over all of them. Seed 0 is the one that is
         tested, or the first where it is not among them.
     asked: what else the header is to say, for a reader: where the denoiser and the orders came from.
+    cache: an approximate cache (`denoisers/caches.py`) for everything; exact unless given.
 
     Leaves `out/records.jsonl` (appended to as it goes; a second start does only what is missing),
     `out/table.json` and `out/summary.json`. Raises UserError on bad input, before anything is run, or if `out` is
@@ -119,6 +122,10 @@ def bench(
         "batch": batch,
     }
     header = make_header(denoiser, config, checksum(task, split), asked)
+    if cache is not None:
+        make_cache(cache)  # what is wrong with it shows before anything is run
+        config["cache"] = cache
+    header = make_header(denoiser, config, checksum(task, split))
     with Records(out / "records.jsonl", header, overwrite) as records:
         run = _Run(
             denoiser,
@@ -128,6 +135,7 @@ def bench(
             batch=batch,
             records=records,
             progress=progress,
+            cache=cache,
         )
         wanted: dict[tuple[str, int], None] = {}  # an ordered set: the rows of the table
         steps = [] if orders else list(budgets)
@@ -231,9 +239,10 @@ class _Run:
         batch: int,
         records: Records,
         progress: Callable[[Progress], None] | None,
+        cache: str | None,
     ) -> None:
         self.denoiser, self.task, self.seeds, self.records = denoiser, task, seeds, records
-        self.progress = progress
+        self.progress, self.cache = progress, cache
         # Batches depend on the examples only, not on what is done: a resumed run makes the same ones.
         ordered = sorted(problems, key=lambda problem: (problem.prompt_tokens, problem.row))
         self.batches = [ordered[start : start + batch] for start in range(0, len(ordered), batch)]
@@ -281,6 +290,7 @@ class _Run:
             seed=seed,
             batch=len(problems),
             rows=[problem.row for problem in problems],
+            cache=self.cache,
         )
         seconds = (time.perf_counter() - began) / len(problems)
         return [

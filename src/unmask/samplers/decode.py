@@ -10,7 +10,7 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
-from unmask.denoisers.base import Denoised, Denoiser
+from unmask.denoisers.base import Denoised, Denoiser, begin, denoise
 from unmask.samplers.base import Selection, State, Unmasker
 from unmask.samplers.options import check_range
 from unmask.samplers.state import take_rows, where_rows
@@ -134,17 +134,20 @@ def decode_canvas(
     decoded = _blank(canvas)
     rows = canvas.unfinished.nonzero().squeeze(-1)  # [b], where the rows still being written stand
     active = canvas.take(rows)
-    state = unmasker.init(active)
+    state, memory = unmasker.init(active), begin(denoiser, active)
     number = 0
     while len(rows):
-        denoised, number = denoiser(active), number + 1
+        (denoised, memory), number = denoise(denoiser, active, memory), number + 1
         choice = choose(active, denoised, unmasker, state, draws, temperature=temperature)
         after = choice.canvas.reveal(choice.selection.positions, choice.tokens)
         _record(decoded, rows, choice, after, _log_prob(denoised, choice.tokens, temperature, log_probs))
         if on_step is not None:
             on_step(Step(number, rows, choice.canvas, after, choice.selection, choice.tokens, denoised))
         going = after.unfinished if stop is None else after.unfinished & ~stop(after)
-        rows, active, state = rows[going], after.take(going), take_rows(choice.state, going)
+        active, state = after, choice.state
+        if not bool(going.all()):
+            rows, active = rows[going], active.take(going)
+            state, memory = take_rows(state, going), take_rows(memory, going)
     # summed from left to right, so that not even the rounding depends on padding
     log_prob = decoded.probability.nan_to_num(nan=0.0).cumsum(dim=-1)[:, -1:].sum(dim=-1)
     scored = temperature == 0 or log_probs

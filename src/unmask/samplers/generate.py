@@ -15,6 +15,7 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoiser
+from unmask.denoisers.caches import with_cache
 from unmask.denoisers.codec import Codec
 from unmask.samplers import make_sampler
 from unmask.samplers.base import Unmasker
@@ -80,6 +81,7 @@ def decode(
     codec: Codec | None = None,
     batch: int = 64,
     rows: Sequence[int] | None = None,
+    cache: str | None = None,
 ) -> list[Generation]:
     """Write a response to every prompt, each in at most `budget` denoiser calls.
 
@@ -93,6 +95,7 @@ def decode(
              one batch, and its number is that of the pass over this batch.
     batch:   rows decoded together. Prompts of similar length share a batch, which changes nothing else.
     rows:    the identity of each row for its random draws: 0, 1, ... (or the canvas's own) unless given.
+    cache:   an approximate cache, e.g. `prefix-approximate` (see `denoisers/caches.py`); exact unless given.
 
     Raises UserError that says which argument was wrong and what would be right.
     """
@@ -109,12 +112,13 @@ def decode(
         rows=rows,
     )
     unmasker = _unmasker(sampler, int(canvas.budget.max()), codec)
+    passes = denoiser if cache is None else with_cache(denoiser, cache)
     done: dict[int, Generation] = {}
     for index in _similar_lengths(canvas, batch):
         part = crop(canvas.take(index)).to(getattr(denoiser, "device", canvas.tokens.device))
         length = int(part.masked[0].sum())  # of the response, where `stops` is given
         decoded = decode_canvas(
-            denoiser,
+            passes,
             part,
             unmasker,
             seed=seed,
