@@ -12,6 +12,7 @@ from unmask.cli.fit import Fit
 from unmask.cli.learn import Learn
 from unmask.cli.list import List
 from unmask.cli.sample import Sample
+from unmask.cli.view import View
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
 
@@ -22,6 +23,7 @@ VERBS: dict[str, type[Command]] = {
     "sample": Sample,
     "bench": Bench,
     "exact": Exact,
+    "view": View,
     "list": List,
 }
 
