@@ -5,6 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+
+from unmask.samplers.trace import read_traces, written
 
 
 def test_one_line_per_prompt_on_stdout_and_a_summary_on_stderr(run, denoiser: Path) -> None:
@@ -68,3 +71,51 @@ def test_an_approximate_cache_is_taken_and_a_wrong_name_answered(run, denoiser: 
     code, _, err = run(*command, "prefix")
     assert code == 2
     assert "unknown cache `prefix`. Did you mean `prefix-approximate`?" in err
+
+
+def test_a_trace_has_every_prompt_with_every_sampler(run, denoiser: Path, order: Path, tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    command = ["sample", "--denoiser", denoiser, "--order", order, "--budget", 3, "--json", "--log-probs"]
+    command += ["--trace", path, "--beside", "iid", "--beside", "margin:block=4", "What is 1 plus 2?", "What is 3?"]
+    code, out, err = run(*command)
+    assert code == 0
+    assert f"unmask view {path}" in err
+    about, traces = read_traces(path)
+    assert about["torch"] == torch.__version__
+    samplers = ["learned", "iid", "margin:block=4"]
+    assert [(trace.prompt, trace.sampler) for trace in traces] == [
+        (prompt, name) for prompt in ("What is 1 plus 2?", "What is 3?") for name in samplers
+    ]
+    assert [trace.learned for trace in traces] == [True, False, False] * 2
+    printed = [json.loads(line) for line in out.splitlines()]
+    for found, trace in zip(printed, traces[::3], strict=True):
+        assert (found["text"], found["revealed_at"]) == (trace.text, trace.revealed_at)
+        assert found["probability"] == pytest.approx(trace.probability, abs=1e-4)
+
+
+def test_a_trace_says_how_probable_what_was_drawn_is(run, denoiser: Path, tmp_path: Path) -> None:
+    command = ["sample", "--denoiser", denoiser, "--budget", 2, "--temperature", 1, "--trace", tmp_path / "t.json"]
+    assert run(*command, "What is 1 plus 2?").code == 0
+    (trace,) = read_traces(tmp_path / "t.json").traces
+    assert all(p is not None and 0 < p < 1 for p in trace.probability)
+
+
+def test_a_trace_of_an_infilled_text_keeps_what_was_given(run, denoiser: Path, tmp_path: Path) -> None:
+    command = ["sample", "--denoiser", denoiser, "--budget", 2, "--trace", tmp_path / "t.json", "--infill"]
+    assert run(*command, "What is 1 <|mask:2|> 2? -> 3").code == 0
+    (trace,) = read_traces(tmp_path / "t.json").traces
+    assert trace.around == ["What is 1 ", "", " 2? -> 3"]
+    assert written(trace, 0) == "What is 1 __ 2? -> 3"
+
+
+def test_watching_tells_each_step_in_a_line_where_there_is_no_terminal(run, denoiser: Path) -> None:
+    command = ["sample", "--denoiser", denoiser, "--budget", 3, "What is 1 plus 2?", "What is 3 plus 3?"]
+    plain = run(*command)
+    watched = run(*command, "--watch")
+    assert watched.out == plain.out
+    lines = [line for line in watched.err.splitlines() if line.startswith("prompt ")]
+    assert len(lines) == 6
+    blanks = [line.count("_") for line in lines if line.startswith("prompt 1, ")]
+    assert blanks == sorted(blanks, reverse=True)
+    assert blanks[-1] == 0 < blanks[0]
+    assert "\x1b" not in watched.err

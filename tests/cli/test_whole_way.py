@@ -69,6 +69,10 @@ def test_the_demo_leaves_its_table_and_report_and_goes_on_where_it_was(run, tmp_
     report = (out / "report.md").read_text()
     assert "step 1, " in report
     assert "| learned | 4 |" in report
+    assert str(out / "report.html") in err
+    page = (out / "report.html").read_text()
+    assert 'id="player"' in page
+    assert "Which position at which step" in page
 
     before = (out / "records.jsonl").read_bytes()
     again = run(*demo)

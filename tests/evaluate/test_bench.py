@@ -115,6 +115,18 @@ def test_a_second_start_does_nothing(small, denoiser, thrifty, tmp_path):
     assert (tmp_path / "records.jsonl").read_bytes() == before
 
 
+def test_records_say_how_each_text_was_written_and_the_first_ones_all_of_it(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("unmask.evaluate.bench.SHOWN", 3)
+    small(samplers=["random", "margin"], budgets=[3])
+    records = read_records(tmp_path / "records.jsonl").records
+    for record in records:
+        assert len(record.steps_by_position) == 12
+        assert {1, 3} <= set(record.steps_by_position) <= {1, 2, 3}
+    shown = [record for record in records if record.shown]
+    assert sorted(record.id for record in shown) == sorted(f"wordprob/test/{n}" for n in (0, 1, 2) for _ in range(2))
+    assert all(len(record.shown["tokens"]) == len(record.shown["probability"]) == 12 for record in shown)
+
+
 @pytest.mark.slow
 def test_more_budgets_samplers_seeds_and_examples_only_add(small, denoiser, tmp_path):
     small(samplers=["random"], budgets=[2])

@@ -103,7 +103,7 @@ def test_the_usable_rest_of_a_damaged_file_is_used(written):
     path.write_text("\n".join([*lines[:4], other, *lines[4:]]) + "\n")
     (row,), notes = compare(first, second)
     assert row.n == 3
-    assert any("begins the records of a second run (mwp/test, the first is wordprob/test)" in note for note in notes)
+    assert any("begins a second run (task 'wordprob' before, 'mwp' after)" in note for note in notes)
     path.write_text(json.dumps(HEADER | {"version": 9}) + "\n" + lines[1] + "\n")
     with pytest.raises(UserError, match="version 9, this unmask reads version 1"):
         compare(first, second)

@@ -48,6 +48,17 @@ def test_what_is_added_is_read_back(tmp_path):
         assert list(again.done.values()) == found
 
 
+def test_how_a_text_was_written_is_kept_and_may_be_missing(tmp_path):
+    path = tmp_path / "records.jsonl"
+    written = [a_record(0, revealed_at="1 3 2", shown={"prompt": "ab", "tokens": ["a"]}), a_record(1)]
+    with Records(path, HEADER) as records:
+        records.add(written)
+    assert read_records(path).records == written
+    assert written[0].steps_by_position == [1, 3, 2]
+    assert written[1].steps_by_position is None
+    assert set(json.loads(path.read_text().splitlines()[2])) == set(Record._fields) - {"revealed_at", "shown"}
+
+
 def test_half_a_line_at_the_end_is_dropped_wherever_it_was_cut(tmp_path):
     path = tmp_path / "records.jsonl"
     with Records(path, HEADER) as records:
@@ -102,13 +113,16 @@ def test_what_only_informs_may_differ(tmp_path):
     [
         (['{"format": "other"}'], "not a records file of unmask"),
         (['{"format": "unmask-records", "version": 7}'], "version 7, this unmask reads version 1"),
+        ([json.dumps(HEADER), json.dumps(a_record()._asdict() | {"steps": "4"})], "steps cannot be '4'"),
+        ([json.dumps(HEADER), json.dumps(a_record()._asdict() | {"revealed_at": "1 x"})], "revealed_at cannot be"),
+        ([json.dumps(HEADER), json.dumps(HEADER | {"data": "c2"})], "a second run .data 'c1' before, 'c2' after."),
         (["hello"], "line 1 of .* is damaged"),
         (["[1]"], "line 1 of .* is no JSON object"),
         ([json.dumps(HEADER), "{", "{}"], "line 2 of .* is damaged"),
         ([json.dumps(HEADER), '{"sampler": "margin"}'], "line 2 of .* is not a record"),
-        ([json.dumps(HEADER), json.dumps(a_record()._replace(correct=1)._asdict())], "its correct is 1"),
-        ([json.dumps(HEADER), json.dumps(a_record()._replace(nfe=True)._asdict())], "its nfe is True"),
-        ([json.dumps(HEADER), json.dumps(HEADER)], "line 2 of .* begins the records of a second run"),
+        ([json.dumps(HEADER), json.dumps(a_record()._replace(correct=1)._asdict())], "correct cannot be 1"),
+        ([json.dumps(HEADER), json.dumps(a_record()._replace(nfe=True)._asdict())], "nfe cannot be True"),
+        ([json.dumps(HEADER), json.dumps(HEADER)], "line 2 of .* begins a second run .the same."),
     ],
 )
 def test_a_damaged_or_foreign_file_is_named_with_its_line(tmp_path, lines, message):

@@ -25,6 +25,8 @@ from unmask.train.learn_config import LearnConfig
 from unmask.train.line import Line
 from unmask.train.precision import resolve_precision
 from unmask.train.presets import learn_preset
+from unmask.view.page import render, write_page
+from unmask.view.source import load
 
 HEURISTICS = ("iid", "left-to-right", "top-prob", "margin", "threshold:level=0.9")
 RULE_PROBLEMS = 150  # of validation, to choose decode rules by
@@ -35,8 +37,8 @@ ONE_PER_STEP = ("top-prob", "left-to-right", "learned")
 class Demo:
     """The whole story on this machine, offline, in minutes: learn an order, then measure it against the heuristics.
 
-    Leaves OUT/table.json, OUT/report.md, OUT/records.jsonl and the learned order in OUT/learn/order. Stopped and
-    started again it goes on where it was.
+    Leaves OUT/report.html (all of it, for a browser), OUT/report.md, OUT/table.json, OUT/records.jsonl and the learned
+    order in OUT/learn/order. Stopped and started again it goes on where it was.
 
     example: unmask demo
 
@@ -89,7 +91,9 @@ class Demo:
         print_table(rows, to="stdout")
         for sentence in verdicts(rows):
             say(sentence)
+        write_page(self.out / "report.html", render(load(self.out), self.out.name))
         say(f"wrote {self.out / 'report.md'} and {self.out / 'table.json'}")
+        say(f"open {self.out / 'report.html'} in a browser: accuracy, orders, and texts being written")
 
     def learned(self, denoiser: TextDenoiser, config: LearnConfig) -> LearnedOrder:
         """The order, learned now or by an earlier start."""

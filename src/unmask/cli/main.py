@@ -13,6 +13,7 @@ from unmask.cli.fit import Fit
 from unmask.cli.learn import Learn
 from unmask.cli.list import List
 from unmask.cli.sample import Sample
+from unmask.cli.view import View
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
 
@@ -24,6 +25,7 @@ VERBS: dict[str, type[Command]] = {
     "bench": Bench,
     "compare": Compare,
     "exact": Exact,
+    "view": View,
     "list": List,
 }
 

@@ -1,7 +1,9 @@
 """`unmask sample`: write responses to prompts."""
 
+import contextlib
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,10 +14,14 @@ from unmask.cli.common import NUMBER, PATH, WHOLE, WORD, Machine, check_number, 
 from unmask.core.errors import UserError
 from unmask.denoisers.caches import make_cache
 from unmask.denoisers.codec import Codec
+from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.hub import load_denoiser
+from unmask.evaluate.records import provenance
 from unmask.orders.folder import load_order
 from unmask.samplers import make_sampler
 from unmask.samplers.generate import Generation, Sampler, decode
+from unmask.samplers.trace import make_trace, write_traces
+from unmask.view.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +33,8 @@ class Sample:
     example: unmask sample --denoiser wordprob --budget 4 "Ana has 3 pens and buys 4. How many pens has she?"
 
     example: unmask sample --denoiser wordprob --order runs/order --budget 4 - < questions.txt
+
+    example: unmask sample --denoiser wordprob --budget 4 --trace trace.json --beside iid "Ana has 3 pens and buys 4."
 
     example: unmask sample --denoiser wordprob --infill --budget 8 "Ana has 3 pens. ->... #### <|mask:4|>"
     """
@@ -51,6 +59,12 @@ class Sample:
     """Prompts are whole texts in which <|mask|>, or <|mask:8|> for eight positions, marks what to write."""
     log_probs: bool = False
     """Also say the log-probability of what was written, in nats."""
+    trace: Annotated[Path | None, PATH, default("none")] = None
+    """File to write, as JSON, what was written where, when and how probably; `unmask view FILE` plays it."""
+    beside: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Another sampler whose writing goes into the trace too; may be given several times."""
+    watch: bool = False
+    """Show the texts as they are written, on stderr: in colour on a terminal, elsewhere a line per step."""
     json: bool = False
     """Print one JSON object per prompt."""
     batch: Annotated[int, WHOLE] = 64
@@ -69,26 +83,18 @@ class Sample:
             raise UserError("give --order or --sampler, not both")
         if self.cache is not None:
             make_cache(self.cache)
-        if self.sampler is not None:
-            make_sampler(self.sampler, end_token=0)  # what is wrong with it shows before anything is loaded
+        for name in (*([self.sampler] if self.sampler is not None else []), *self.beside):
+            make_sampler(name, end_token=0)  # what is wrong with it shows before anything is loaded
+        check_beside(self.beside, self.name, self.trace)
         denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
         sampler: Sampler = self.sampler or "top-prob"
         if self.order is not None:
             sampler = load_order(find_order(self.order), self.machine.device)
-        generations = decode(
-            denoiser,
-            prompts,
-            sampler=sampler,
-            budget=self.budget,
-            response_length=self.response_length,
-            temperature=self.temperature,
-            seed=self.machine.seed,
-            stop=self.stop,
-            log_probs=self.log_probs,
-            infill=self.infill,
-            batch=self.batch,
-            cache=self.cache,
-        )
+        generations = self.decoded(denoiser, prompts, sampler)
+        if self.trace is not None:
+            found = {self.name: generations}
+            found |= {name: self.decoded(denoiser, prompts, name) for name in self.beside}
+            self.write(self.trace, denoiser.codec, found)
         for generation in generations:
             if self.json:
                 print(json.dumps(as_json(generation, denoiser.codec, self.log_probs), ensure_ascii=False))
@@ -96,6 +102,61 @@ class Sample:
                 text = " ".join((generation.text or "").splitlines())
                 print(f"{text}\t{generation.log_prob:.4f}" if self.log_probs else text)
         say(summary(generations))
+        if self.trace is not None:
+            say(f"wrote {self.trace}; see it with: unmask view {self.trace}")
+
+    @property
+    def name(self) -> str:
+        """What the trace calls the sampler whose responses are printed."""
+        return "learned" if self.order is not None else self.sampler or "top-prob"
+
+    def decoded(self, denoiser: TextDenoiser, prompts: list[str], sampler: Sampler) -> list[Generation]:
+        """The responses of one sampler, shown while they are written if that is asked for."""
+        watch = Watch(denoiser.codec, prompts, self.budget) if self.watch else contextlib.nullcontext()
+        with watch as on_step:
+            return decode(
+                denoiser,
+                prompts,
+                sampler=sampler,
+                budget=self.budget,
+                response_length=self.response_length,
+                temperature=self.temperature,
+                seed=self.machine.seed,
+                stop=self.stop,
+                log_probs=self.log_probs or (self.trace is not None and self.temperature > 0),
+                infill=self.infill,
+                on_step=on_step,
+                batch=self.batch,
+                cache=self.cache,
+            )
+
+    def write(self, path: Path, codec: Codec, found: Mapping[str, list[Generation]]) -> None:
+        """The trace: for each prompt, one of each sampler."""
+        learned = self.order is not None
+        traces = [
+            make_trace(
+                generation,
+                codec,
+                sampler=name,
+                budget=self.budget,
+                learned=learned and name == self.name,
+                infill=self.infill,
+            )
+            for generations in zip(*found.values(), strict=True)
+            for name, generation in zip(found, generations, strict=True)
+        ]
+        about = {"denoiser": self.denoiser, "temperature": self.temperature, "seed": self.machine.seed}
+        write_traces(path, traces, about | provenance(self.machine.device))
+
+
+def check_beside(beside: Sequence[str], name: str, trace: Path | None) -> None:
+    """Raise UserError where samplers are to be put beside the first, but not into a trace, or one of them twice."""
+    if beside and trace is None:
+        raise UserError("--beside says which samplers go into the trace too: give --trace FILE")
+    names = [name, *beside]
+    twice = next((each for each in names if names.count(each) > 1), None)
+    if twice is not None:
+        raise UserError(f"the trace would have `{twice}` twice; name each sampler once")
 
 
 def read_prompts(words: tuple[str, ...]) -> list[str]:

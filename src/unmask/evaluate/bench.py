@@ -18,9 +18,12 @@ from unmask.evaluate.sweep import ADAPTIVE_OPTIONS, parse_sweep
 from unmask.evaluate.table import TableRow, table, tested_seed, write_table
 from unmask.samplers import make_sampler
 from unmask.samplers.base import Unmasker
-from unmask.samplers.generate import decode
+from unmask.samplers.generate import Generation, decode
 from unmask.samplers.options import check_whole
+from unmask.samplers.trace import make_trace
 from unmask.tasks.base import Task, checksum
+
+SHOWN = 8  # the first examples of the split, whose records hold all that a playback needs
 
 
 class Order(Protocol):
@@ -121,11 +124,10 @@ def bench(
         "tested_seed": tested_seed(seeds),
         "batch": batch,
     }
-    header = make_header(denoiser, config, checksum(task, split), asked)
     if cache is not None:
         make_cache(cache)  # what is wrong with it shows before anything is run
         config["cache"] = cache
-    header = make_header(denoiser, config, checksum(task, split))
+    header = make_header(denoiser, config, checksum(task, split), asked)
     with Records(out / "records.jsonl", header, overwrite) as records:
         run = _Run(
             denoiser,
@@ -246,6 +248,7 @@ class _Run:
         # Batches depend on the examples only, not on what is done: a resumed run makes the same ones.
         ordered = sorted(problems, key=lambda problem: (problem.prompt_tokens, problem.row))
         self.batches = [ordered[start : start + batch] for start in range(0, len(ordered), batch)]
+        self.shown = {problem.row for problem in sorted(ordered, key=lambda problem: problem.row)[:SHOWN]}
         self.warm = False
 
     def cell(self, cell: Cell) -> list[int]:
@@ -309,9 +312,16 @@ class _Run:
                 content=generation.content,
                 seconds=round(seconds, 6),
                 order=cell.order,
+                revealed_at=" ".join(map(str, generation.revealed_at)),
+                shown=self._shown(generation) if problem.row in self.shown else None,
             )
             for problem, generation in zip(problems, generations, strict=True)
         ]
+
+    def _shown(self, generation: Generation) -> dict[str, Any]:
+        """What `Record.shown` holds."""
+        trace = make_trace(generation, self.denoiser.codec, sampler="", budget=0)
+        return {name: getattr(trace, name) for name in ("prompt", "tokens", "probability", "end")}
 
     def _report(self, cell: Cell, seed: int) -> None:
         if self.progress is not None:

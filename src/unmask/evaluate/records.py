@@ -37,6 +37,8 @@ class Record(NamedTuple):
     id:      of the example. prompt: short sha256 of its prompt. text: what was generated.
     answer:  extracted from the text, None if it gives none. correct: the task's judgement.
     steps, nfe, written, content: as in `Generation`. seconds: this row's share of its batch's wall time.
+    revealed_at: the step each position of the response was revealed at, as `1 3 3 2`; files before it have None.
+    shown:   of the first few examples, what else a playback needs: prompt, tokens and probability as in `Trace`.
     """
 
     sampler: str
@@ -53,20 +55,18 @@ class Record(NamedTuple):
     content: int
     seconds: float
     order: str | None = None
+    revealed_at: str | None = None
+    shown: dict[str, Any] | None = None
+
+    @property
+    def steps_by_position(self) -> list[int] | None:
+        """`revealed_at` as numbers."""
+        return None if self.revealed_at is None else [int(word) for word in self.revealed_at.split()]
 
     @property
     def key(self) -> "Key":
         """What a record is found by."""
         return Key(self.sampler, self.budget, self.seed, self.id)
-
-
-# What the fields that are counted with have to be.
-KINDS: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("sampler", "id", "prompt", "text"), str),
-    **dict.fromkeys(("budget", "seed", "steps", "nfe", "written", "content"), int),
-    "correct": bool,
-    "seconds": (int, float),
-}
 
 
 class Key(NamedTuple):
@@ -76,6 +76,25 @@ class Key(NamedTuple):
     budget: int
     seed: int
     id: str
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _numbers(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and all(word.isdecimal() for word in value.split()))
+
+
+GOOD: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("sampler", "id", "prompt", "text"), lambda value: isinstance(value, str)),
+    **dict.fromkeys(("budget", "seed", "steps", "nfe", "written", "content"), _whole),
+    **dict.fromkeys(("answer", "order"), lambda value: isinstance(value, str | None)),
+    "correct": lambda value: isinstance(value, bool),
+    "seconds": lambda value: isinstance(value, int | float),
+    "revealed_at": _numbers,
+    "shown": lambda value: isinstance(value, dict | None),
+}
 
 
 class RecordsFile(NamedTuple):
@@ -148,28 +167,30 @@ def _read(path: Path) -> Usable:
         try:
             entry = _parse(line, path, number)
             if entry.get("format") == FORMAT:
-                there, here = (f"{_entry(each, 'task')}/{_entry(each, 'split')}" for each in (entry, header))
-                problems.append(
-                    f"line {number} of {path} begins the records of a second run ({there}, the first is {here}); "
-                    "keep each run in a file of its own"
-                )
+                problems.append(_second_run(entry, header, f"line {number} of {path}"))
                 break
-            records.append(_record(entry, path, number))
+            records.append(_record(entry, f"line {number} of {path}"))
         except UserError as error:
             problems.append(str(error))
     return Usable(RecordsFile(header, records, complete), problems)
 
 
-def _record(entry: dict[str, Any], path: Path, number: int) -> Record:
+def _second_run(entry: Mapping[str, Any], header: Mapping[str, Any], where: str) -> str:
+    names = [name for name in IDENTITY if _entry(entry, name) != _entry(header, name)]
+    told = ", ".join(f"{name} {_entry(header, name)!r} before, {_entry(entry, name)!r} after" for name in names)
+    return f"{where} begins a second run ({told or 'the same'}); put each run into a file of its own"
+
+
+def _record(entry: dict[str, Any], where: str) -> Record:
+    """One record. Raises UserError if a field is missing, unknown or of the wrong kind."""
     try:
         record = Record(**entry)
-        for name, kind in KINDS.items():
-            value = getattr(record, name)
-            if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-                raise TypeError(f"its {name} is {value!r}")
-        return record
     except TypeError as error:
-        raise UserError(f"line {number} of {path} is not a record ({error}); delete that line") from error
+        raise UserError(f"{where} is not a record ({error}); delete that line") from error
+    wrong = next((name for name, good in GOOD.items() if not good(getattr(record, name))), None)
+    if wrong is not None:
+        raise UserError(f"{where} is not a record ({wrong} cannot be {getattr(record, wrong)!r}); delete that line")
+    return record
 
 
 def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
@@ -215,7 +236,7 @@ class Records:
     def add(self, records: Iterable[Record]) -> None:
         """Append records that are not there yet, and flush."""
         new = [record for record in records if record.key not in self.done]
-        self._write(*(record._asdict() for record in new))
+        self._write(*(to_json(record) for record in new))
         self.done.update((record.key, record) for record in new)
 
     def _write(self, *entries: Mapping[str, Any]) -> None:
@@ -232,6 +253,12 @@ class Records:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """A plain object, without the fields for pictures where they are empty."""
+    entry = record._asdict()
+    return {name: entry[name] for name in entry if name not in ("revealed_at", "shown") or entry[name] is not None}
 
 
 def _check_same_run(path: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

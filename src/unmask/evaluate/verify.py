@@ -67,8 +67,9 @@ def verify(
     for record, cell in zip(records, cells, strict=True):
         row, example = found[record.id]
         (again,) = decode(
-            denoiser, [example.prompt], sampler=cell.unmasker, budget=cell.budget, seed=record.seed, rows=[row]
-        )
+            denoiser, [example.prompt], sampler=cell.unmasker, budget=cell.budget, seed=record.seed, rows=[row],
+            cache=config.get("cache"),
+        )  # fmt: skip
         replays.append(Replay(record, again.text or "", again.steps, again.nfe))
         if progress is not None:
             progress(replays[-1])

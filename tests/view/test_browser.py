@@ -1,0 +1,172 @@
+"""The pages in a real browser: they play, keys and slider work, nothing overflows and nothing complains."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from unmask.view.page import render, write_page
+from unmask.view.source import load
+
+from .browser import Browser, find_chromium
+from .conftest import make_records
+
+CHROMIUM = find_chromium()
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: `apt-get install chromium`, or Chrome on the PATH"),
+]
+WRITTEN = "document.querySelectorAll('.panel:first-child .token:not(.masked)').length"
+STEP = "Number(document.getElementById('step').value)"
+WIDE = """[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1
+  && !e.closest('.scroll, .text, svg')).map(e => e.tagName + '.' + e.className)"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    assert CHROMIUM is not None
+    with Browser(CHROMIUM, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def pages(bench: Path, trace: Path, tmp_path: Path) -> dict[str, Path]:
+    """Both kinds of page."""
+    found = {}
+    for name, source in (("report", bench), ("trace", trace)):
+        found[name] = tmp_path / f"{name}.html"
+        write_page(found[name], render(load(source), name))
+    return found
+
+
+def test_a_trace_plays_step_by_step_with_keys_slider_and_buttons(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["trace"], 1280, fragment="#step=0")
+    counts = [browser.run(WRITTEN)]
+    for _ in range(4):
+        browser.press("ArrowRight")
+        counts.append(browser.run(WRITTEN))
+    assert counts == [0, 2, 4, 6, 12], "the first sampler's reveals, step by step"
+    browser.press("ArrowRight")
+    assert browser.run(STEP) == 4, "there is no step after the last"
+    browser.press("ArrowLeft")
+    assert browser.run(WRITTEN) == 6
+    slide = "s = document.getElementById('step'); s.value = 1; s.dispatchEvent(new Event('input'));"
+    browser.run(slide)
+    assert browser.run(WRITTEN) == 2
+    browser.run("document.getElementById('step').focus()")
+    browser.press("ArrowRight")
+    assert browser.run(WRITTEN) == 4, "the slider itself moves by keys too, and by one"
+    browser.run("document.activeElement.blur(); document.getElementById('back').click()")
+    assert browser.run(WRITTEN) == 2
+    assert "step 1 of 4, 2 of 12 written" in browser.run("document.querySelector('.state').textContent")
+    assert browser.complaints() == []
+
+
+def test_the_play_button_and_the_space_key_play_to_the_end(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["trace"], 1280, fragment="#step=0")
+    browser.press(" ")
+    assert browser.run("document.getElementById('play').textContent") == "Pause"
+    seen, until = [0], time.monotonic() + 20
+    while seen[-1] < 12 and time.monotonic() < until:
+        seen.append(browser.run(WRITTEN))
+        time.sleep(0.05)
+    assert sorted(set(seen)) == [0, 2, 4, 6, 12]
+    assert seen == sorted(seen)
+    assert browser.run("document.getElementById('play').textContent") == "Play"
+    browser.run("document.getElementById('play').focus()")
+    browser.press(" ")
+    assert browser.run("document.getElementById('play').textContent") == "Pause", "once, not twice"
+    assert browser.run(WRITTEN) == 0, "from the start again"
+
+
+def test_a_token_tells_its_step_and_probability_by_pointer_and_by_keyboard(
+    browser: Browser, pages: dict[str, Path]
+) -> None:
+    browser.open(pages["trace"], 1280)
+    detail = "document.getElementById('detail').textContent"
+    browser.run("document.querySelector('.token').focus()")
+    told = browser.run(detail)
+    assert "position 1 of 12, written at step 1 of 4, probability then 0.123" in told
+    browser.press("ArrowDown")
+    assert "position 2 of 12" in browser.run(detail)
+    assert browser.run("document.querySelectorAll('.panel:first-child [tabindex=\"0\"]').length") == 1
+    browser.press("ArrowLeft")
+    assert browser.run(STEP) == 3
+    box = "JSON.parse(JSON.stringify(document.querySelectorAll('.token')[2].getBoundingClientRect()))"
+    at = browser.run(box)
+    browser.ask("Input.dispatchMouseEvent", type="mouseMoved", x=at["x"] + 3, y=at["y"] + 3)
+    assert "position 3 of 12" in browser.run(detail)
+    labels = browser.run("[...document.querySelectorAll('.panel:first-child .token')].map(t => t.ariaLabel)")
+    assert all("position" in label for label in labels)
+
+
+def test_another_prompt_and_other_samplers_can_be_chosen(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["trace"], 1280)
+    panels = "document.querySelectorAll('.panel').length"
+    assert browser.run(panels) == 2
+    for left in (1, 0):
+        browser.run("document.querySelector('#samplers input:checked').click()")
+        assert browser.run(panels) == left
+    assert browser.run("document.getElementById('play').disabled") is True
+    browser.run("document.querySelector('#samplers input').click()")
+    browser.run("w = document.getElementById('which'); w.value = '1'; w.dispatchEvent(new Event('change'))")
+    assert browser.run("document.getElementById('prompt').textContent") == "And now?"
+    assert browser.complaints() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("name", ["report", "trace"])
+def test_nothing_overflows_complains_or_does_harm(
+    browser: Browser, pages: dict[str, Path], name: str, width: int, scheme: str
+) -> None:
+    browser.open(pages[name], width, scheme=scheme)
+    assert browser.run("innerWidth") == width
+    assert browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert browser.run(WIDE) == []
+    assert browser.run("window.harmed === undefined") is True
+    assert browser.complaints() == []
+    body = "getComputedStyle(document.body)"
+    ground, ink = browser.run(f"[{body}.backgroundColor, {body}.color]")
+    assert (contrast(ground, ink) > 7, ground == "rgb(255, 255, 255)") == (True, scheme == "light")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_small_print_and_tokens_have_contrast(browser: Browser, pages: dict[str, Path], scheme: str) -> None:
+    """At least 4.5 to 1, against the ground drawn to a canvas, as oklch has no other way to sRGB."""
+    browser.open(pages["report"], 1280, scheme=scheme)
+    pairs = browser.run("""(() => {
+      const context = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+      const rgb = (colour) => { context.clearRect(0, 0, 1, 1); context.fillStyle = colour; context.fillRect(0, 0, 1, 1);
+        return 'rgb(' + [...context.getImageData(0, 0, 1, 1).data].slice(0, 3).join(', ') + ')'; };
+      const ground = rgb(getComputedStyle(document.body).backgroundColor);
+      const style = (e) => getComputedStyle(e);
+      const tokens = [...document.querySelectorAll('.token:not(.masked)')].map(
+        (e) => ['token', rgb(style(e).backgroundColor), rgb(style(e).color)]);
+      const soft = [...document.querySelectorAll('.caption, dt, .state')].map(
+        (e) => ['soft', ground, rgb(style(e).color)]);
+      const lines = [...document.querySelectorAll('.legend .line')].map((e) => ['line', ground, rgb(style(e).stroke)]);
+      return [...tokens, ...soft, ...lines];
+    })()""")
+    assert {kind for kind, _, _ in pairs} == {"token", "soft", "line"}
+    assert [(pair, contrast(*pair[1:])) for pair in pairs if contrast(*pair[1:]) < 4.5] == []
+
+
+def test_a_report_of_eight_thousand_answers_opens_at_once(browser: Browser, tmp_path: Path) -> None:
+    make_records(tmp_path, 1000, [f"sampler{number}" for number in range(8)], (4,), shown=8)
+    write_page(tmp_path / "report.html", render(load(tmp_path), "x"))
+    assert (tmp_path / "report.html").stat().st_size < 3_000_000
+    assert min(browser.open(tmp_path / "report.html", 1280) for _ in range(3)) < 2
+    assert browser.complaints() == []
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's ratio of two colours written `rgb(1, 2, 3)`."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
