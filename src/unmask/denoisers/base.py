@@ -86,6 +86,18 @@ class Denoised:
             parts.append(logits.log_softmax(dim=-1).gather(-1, tokens[chunk, None]).squeeze(-1))
         return torch.cat(parts) if parts else torch.zeros(0, device=self.where.device)
 
+    def logits_at(self, index: Tensor) -> Tensor:
+        """[m, V]: logits at any of 0..M (long [m], m >= 1), made chunk by chunk; only those asked for are kept."""
+        found: Tensor | None = None
+        for chunk in self.chunks():
+            here = (index >= chunk.start) & (index < chunk.stop)
+            if bool(here.any()):
+                logits = self.logits(chunk)[index[here] - chunk.start]
+                found = logits.new_empty(len(index), self.vocabulary) if found is None else found
+                found[here] = logits
+        assert found is not None, "every index lies in 0..M"
+        return found
+
     def draw(self, uniform: Tensor, temperature: float) -> Tensor:
         """long [M]: tokens by inverse CDF in float64, `uniform` being float64 [M]; argmax at temperature 0.
 

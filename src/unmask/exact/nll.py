@@ -60,7 +60,7 @@ def check_stateless(unmasker: Unmasker, canvas: Canvas, state: State) -> None:
     if state is not None:
         raise UserError(
             f"{type(unmasker).__name__} keeps a state between steps, so what it does is no function of the canvas and "
-            "the step, and its NLL is not summed here; name a sampler without blocks"
+            "the step, and its NLL is not summed here; name one that keeps none, without blocks"
         )
 
 

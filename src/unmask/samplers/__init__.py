@@ -9,15 +9,21 @@ from unmask.samplers.base import Selection, State, Unmasker
 from unmask.samplers.blockwise import Blockwise
 from unmask.samplers.budgeted import Budgeted
 from unmask.samplers.decode import Decoded, Step, decode_canvas
+from unmask.samplers.dilated import Dilated
 from unmask.samplers.end_of_text import END_RULES, EndOfText
 from unmask.samplers.entropy import Entropy
 from unmask.samplers.entropy_bounded import EntropyBounded
+from unmask.samplers.factor import Factor
+from unmask.samplers.halton import Halton
 from unmask.samplers.iid import IID
+from unmask.samplers.klass import KLASS
 from unmask.samplers.learned import DecodeRule, Learned
 from unmask.samplers.least_certain import LeastCertain
 from unmask.samplers.left_to_right import LeftToRight
 from unmask.samplers.margin import Margin
 from unmask.samplers.options import check_choice
+from unmask.samplers.pc import PC
+from unmask.samplers.slowfast import SlowFast
 from unmask.samplers.threshold import Threshold
 from unmask.samplers.top_prob import TopProb
 from unmask.samplers.uniform import Random
@@ -30,8 +36,14 @@ SAMPLERS: dict[str, type[Unmasker]] = {
     "margin": Margin,
     "entropy": Entropy,
     "threshold": Threshold,
+    "factor": Factor,
     "entropy-bounded": EntropyBounded,
+    "klass": KLASS,
+    "slowfast": SlowFast,
+    "pc": PC,
     "least-certain": LeastCertain,
+    "dilated": Dilated,
+    "halton": Halton,
 }
 
 COMMON_OPTIONS: dict[str, str] = {
