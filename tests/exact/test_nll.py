@@ -20,7 +20,7 @@ from .problems import random_joint
 
 # What such a sampler does depends on how it came to where it is, or on what was masked at the start.
 WITH_STATE = ("klass", "slowfast", "dilated", "halton")
-WITH_A_LAW = [name for name in SAMPLERS if name not in WITH_STATE]
+WITH_A_LAW = [name for name, kind in SAMPLERS.items() if name not in WITH_STATE and not hasattr(kind, "edit")]
 
 
 def coin_policy(canvas, denoised) -> Bernoulli:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -121,6 +121,19 @@ class Denoised:
     def from_rows(self, values: Tensor) -> Tensor:
         """[M]: the entries of `values` [B, L] at the masked positions."""
         return values[self.where[:, 0], self.where[:, 1]]
+
+
+@runtime_checkable
+class Rereader(Protocol):
+    """A denoiser that can also say what it would write where something is written already."""
+
+    def reread(self, canvas: Canvas, again: Tensor, /) -> Denoised:
+        """One forward pass: distributions at the masked positions and at `again` (bool [B, L], written ones).
+
+        Packed over both in row-major order. At masked positions as `__call__`, up to rounding. At a position of
+        `again`: given everything visible but the token that stands there.
+        """
+        ...
 
 
 class Denoiser(Protocol):

@@ -177,6 +177,34 @@ class Transformer(nn.Module):
         return logits.masked_fill(forbidden, float("-inf"))
 
     def forward(self, canvas: Canvas) -> Denoised:
+        self._check_length(canvas)
+        tokens = torch.where(canvas.masked, self.config.mask_token, canvas.tokens)
+        return self._answer(canvas, self.encode(tokens, canvas.valid))
+
+    def reread(self, canvas: Canvas, again: Tensor) -> Denoised:
+        """What it would write at the written positions `again` (bool [B, L]) too, in one pass over 2L columns.
+
+        A network trained on masked positions says nothing where a token stands. So every position gets a shadow, a
+        mask token with the same rotary position, which sees itself and all valid positions but its own, and which
+        nothing else sees (WINO, Hong et al. 2025, arXiv 2507.18578). The token itself still reaches the shadow by what
+        the others made of it, so this is near the conditional given the rest, and not it.
+        """
+        self._check_length(canvas)
+        length = canvas.tokens.shape[1]
+        tokens = torch.where(canvas.masked, self.config.mask_token, canvas.tokens)
+        x = self.embed(torch.cat([tokens, torch.full_like(tokens, self.config.mask_token)], dim=1))  # [B, 2L, D]
+        positions = positions_from_first_valid(canvas.valid).repeat(1, 2)
+        size = self.config.width // self.config.heads
+        cos, sin = rotary_angles(positions, size, self.config.rope_base, x.dtype)
+        own = torch.eye(length, dtype=torch.bool, device=x.device)
+        seen = canvas.valid[:, None, :].expand(-1, length, -1)  # [B, L, L], by query and key
+        text = torch.cat([seen, torch.zeros_like(seen)], dim=-1)
+        shadows = torch.cat([seen & ~own, own.expand(seen.shape)], dim=-1)
+        mask = torch.cat([text, shadows], dim=1)[:, None]  # [B, 1, 2L, 2L]
+        plain, shadow = self.trunk(x, cos, sin, mask).chunk(2, dim=1)
+        return self._answer(canvas.remask(again), torch.where((again & ~canvas.masked)[..., None], shadow, plain))
+
+    def _check_length(self, canvas: Canvas) -> None:
         columns = canvas.tokens.shape[1]  # padding among them, which does not count
         longest = columns if columns <= self.config.context else int(canvas.valid.sum(dim=-1).max())
         if longest > self.config.context:
@@ -184,8 +212,10 @@ class Transformer(nn.Module):
                 f"the canvas has {longest} positions but this denoiser reads at most "
                 f"{self.config.context}; shorten the prompt or the response"
             )
-        tokens = torch.where(canvas.masked, self.config.mask_token, canvas.tokens)
-        hidden = self.encode(tokens, canvas.valid)[canvas.masked]  # [M, D]
+
+    def _answer(self, canvas: Canvas, states: Tensor) -> Denoised:
+        """Packed over what `canvas` has masked, from hidden states [B, L, D]."""
+        hidden = states[canvas.masked]  # [M, D]
         if hidden.shape[0] * self.config.vocabulary <= CHUNK_ELEMENTS:
             return Denoised.from_logits(canvas, self.logits(hidden), hidden)
         shape = (canvas.masked.shape[0], canvas.masked.shape[1])

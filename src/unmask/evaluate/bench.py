@@ -11,7 +11,7 @@ from unmask.evaluate.problems import Problem, first_problems
 from unmask.evaluate.records import Key, Record, Records, digest, make_header, text_digest
 from unmask.evaluate.table import TableRow, table, write_table
 from unmask.samplers import make_sampler
-from unmask.samplers.base import Unmasker
+from unmask.samplers.base import AnyUnmasker, Unmasker
 from unmask.samplers.generate import decode
 from unmask.samplers.options import check_whole
 from unmask.tasks.base import Task, checksum
@@ -60,7 +60,7 @@ class Cell(NamedTuple):
 
     name: str
     budget: int
-    unmasker: Unmasker
+    unmasker: AnyUnmasker
     order: str | None = None
 
 

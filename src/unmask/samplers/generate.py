@@ -17,7 +17,7 @@ from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoiser
 from unmask.denoisers.codec import Codec
 from unmask.samplers import make_sampler
-from unmask.samplers.base import Unmasker
+from unmask.samplers.base import AnyUnmasker, Unmasker
 from unmask.samplers.decode import Decoded, Step, decode_canvas
 from unmask.samplers.options import check_whole
 
@@ -31,7 +31,7 @@ class ForBudget(Protocol):
         ...
 
 
-Sampler = str | Unmasker | ForBudget
+Sampler = str | AnyUnmasker | ForBudget
 
 
 class Generation(NamedTuple):
@@ -46,7 +46,7 @@ class Generation(NamedTuple):
     written:     tokens written, end tokens included.
     content:     of those, the ones before the first end token (infilling: those that are no end token).
     log_prob:    of all that was written, in nats; None at temperature > 0 unless asked for.
-    revealed_at: the number (from 1) of the step each position was revealed at; 0 where none did.
+    revealed_at: the number (from 1) of the step each position was revealed at, the last time; 0 where none did.
     probability: what the denoiser gave the written token then; None where that is not known.
     stopped:     whether the text was cut at a stop string.
     """
@@ -191,7 +191,7 @@ def _encode(
     return codec.canvas(prompts, length, budget, context)
 
 
-def _unmasker(sampler: Sampler, budget: int, codec: Codec | None) -> Unmasker:
+def _unmasker(sampler: Sampler, budget: int, codec: Codec | None) -> AnyUnmasker:
     if isinstance(sampler, ForBudget):
         return sampler.unmasker(budget)
     return make_sampler(sampler, None if codec is None else codec.end_token)

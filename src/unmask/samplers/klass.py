@@ -28,12 +28,12 @@ class Calm(NamedTuple):
 
 @dataclass(frozen=True)
 class KLASS:
-    """Reveal each position with c > level whose distribution moved by less than `kl` in each of the last `window` steps.
+    """Reveal what has c > level and moved by less than `kl` in each of the last `window` steps.
 
     c is the largest token probability, the move KL(p_t || p_{t-1}) in nats. Where no position is like that, the n_t
-    with the largest c, n_t being what is masked split evenly over the steps left (KLASS, Kim et al. 2025, arXiv 2511.05664).
-    The defaults are those for LLaDA; for Dream level .9, kl .001. A position needs `window` moves to be judged by, so
-    the first `window` steps, in blocks those of each block, are always by quota.
+    with the largest c, n_t being what is masked split evenly over the steps left (KLASS, Kim et al. 2025, arXiv
+    2511.05664). The defaults are those for LLaDA; for Dream level .9, kl .001. A position needs `window` moves to be
+    judged by, so the first `window` steps, in blocks those of each block, are always by quota.
 
     State: the counts, and the denoiser's last answer as `Previous` keeps it: hidden states [M, D] of the masked
     positions and a second pass of the output head a step, never [B, L, V]. Does not look at drawn tokens.

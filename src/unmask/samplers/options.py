@@ -85,6 +85,12 @@ def check_path(option: str, value: object) -> None:
         raise UserError(f"{option} must be the path of a file, got {value}")
 
 
+def check_answer(option: str, value: object) -> None:
+    """Raise UserError unless `value` is "all" or a whole number from 1."""
+    if value != "all" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise UserError(f"{option} must be all or {_whole(1)}, got {value}")
+
+
 def _field(default: object, valid: Valid) -> Any:
     return field(default=default, metadata={"valid": valid})
 
