@@ -33,6 +33,7 @@ WRAPPINGS = (
     *("", "block=3", "eot=defer", "eot=tail", "pace=true", "pace=exact", "block=2,eot=defer,pace=true"),
     "exit=prophet,answer=3,block=2",
 )
+PART_OF_ANOTHER = ("block=3", "eot=defer", "pace=true", "pace=exact")  # slow together, and the others have them too
 AROUND_EDITORS = ("", "block=3")
 EDITORS = tuple(name for name, kind in SAMPLERS.items() if hasattr(kind, "edit"))
 UNMASKERS = tuple(name for name in SAMPLERS if name not in EDITORS)
@@ -150,7 +151,8 @@ CASES: dict[str, AnyUnmasker] = {
 # other options than the published ones, so that short rows reach every branch
 for spec in (
     *("entropy:alg_temp=0.5", "klass:level=0.3,kl=2,window=1", "klass:level=0,kl=1e9", "slowfast:explore=2,level=0.5"),
-    *("wino:draft=0.2,least=3", "wino:draft=0.2,verify=0.99,block=4", "remdm:eta=0.5", "remdm:eta=1,conf=true,block=4"),
+    *("wino:draft=0.2,least=3", "wino:draft=0.2,verify=0.99,most=2,block=4"),
+    *("remdm:eta=0.5", "remdm:eta=1,conf=true,block=4"),
     "top-prob:exit=prophet",
 ):
     CASES[spec] = make_sampler(spec)
@@ -162,9 +164,18 @@ CASES["undoes at random, wrapped"] = wrap(Undoes(), block=3)
 OF_EDITORS = {name: case for name, case in CASES.items() if isinstance(case, Editor)}
 OF_UNMASKERS = {name: case for name, case in CASES.items() if name not in OF_EDITORS}
 
-every_sampler = pytest.mark.parametrize("unmasker", CASES.values(), ids=CASES.keys())
-every_unmasker = pytest.mark.parametrize("unmasker", OF_UNMASKERS.values(), ids=OF_UNMASKERS.keys())
-every_editor = pytest.mark.parametrize("unmasker", OF_EDITORS.values(), ids=OF_EDITORS.keys())
+
+
+def over(cases: dict[str, AnyUnmasker]) -> pytest.MarkDecorator:
+    """One test for each case; those in PART_OF_ANOTHER are left to the whole suite, but for the editors'."""
+    slow = {name for name in OF_UNMASKERS if name.partition(":")[2] in PART_OF_ANOTHER}
+    marks = {name: [pytest.mark.slow] if name in slow else [] for name in cases}
+    return pytest.mark.parametrize(
+        "unmasker", [pytest.param(case, id=name, marks=marks[name]) for name, case in cases.items()]
+    )
+
+
+every_sampler, every_unmasker, every_editor = over(CASES), over(OF_UNMASKERS), over(OF_EDITORS)
 
 
 @st.composite
@@ -248,7 +259,7 @@ def decode_slowly(canvas: Canvas, unmasker: AnyUnmasker, seed: int, temperature:
 
 
 @every_unmasker
-@some_examples(6)
+@some_examples(4)
 @given(canvas=canvases(), seed=st.integers(0, 3))
 def test_a_step_reveals_masked_positions_only_and_advances_and_changes_no_input(unmasker, canvas, seed):
     """Finished rows stay in the batch here, to see that they are left alone."""
@@ -315,7 +326,7 @@ def test_an_editor_does_take_back(unmasker):
 
 
 @every_unmasker
-@some_examples(5)
+@some_examples(4)
 @given(canvas=canvases(), seed=st.integers(0, 3))
 def test_inside_a_wrapper_only_what_is_left_open_counts(unmasker, canvas, seed):
     """On a restricted canvas the choice stays inside, and is as if the denoiser had spoken of no more."""
@@ -331,7 +342,7 @@ def test_inside_a_wrapper_only_what_is_left_open_counts(unmasker, canvas, seed):
 
 
 @every_sampler
-@some_examples(5)
+@some_examples(4)
 @given(canvas=canvases(), seed=st.integers(0, 3), temperature=st.sampled_from([0.0, 0.7]))
 def test_decode_equals_the_slow_reference_row_by_row(unmasker, canvas, seed, temperature):
     fast = decode_canvas(HashDenoiser(), canvas, unmasker, seed=seed, temperature=temperature, log_probs=True)
@@ -346,7 +357,7 @@ def test_decode_equals_the_slow_reference_row_by_row(unmasker, canvas, seed, tem
 
 
 @every_sampler
-@some_examples(5)
+@some_examples(4)
 @given(canvas=canvases(), pads=st.sampled_from([(0, 3), (3, 0), (1, 2)]), temperature=st.sampled_from([0.0, 1.0]))
 def test_a_row_does_not_depend_on_padding_order_or_neighbours(unmasker, canvas, pads, temperature):
     alone = decode_canvas(HashDenoiser(), canvas, unmasker, temperature=temperature, log_probs=True)
@@ -371,7 +382,7 @@ def test_a_row_does_not_depend_on_padding_order_or_neighbours(unmasker, canvas, 
 
 
 @every_sampler
-@some_examples(5)
+@some_examples(4)
 @given(canvas=canvases(), seed=st.integers(0, 3))
 def test_decode_ends_within_budget_counts_its_calls_and_touches_nothing_else(unmasker, canvas, seed):
     before, generator = [tensor.clone() for tensor in tensors(canvas)], torch.get_rng_state()
@@ -393,7 +404,7 @@ def test_decode_ends_within_budget_counts_its_calls_and_touches_nothing_else(unm
 
 
 @pytest.mark.parametrize("spec", [*FIXED_QUOTA, *(f"{name}:pace=exact" for name in UNMASKERS)])
-@some_examples(6)
+@some_examples(4)
 @given(canvas=canvases())
 def test_fixed_quota_and_exact_pace_take_every_step_they_may(spec, canvas):
     decoded = decode_canvas(HashDenoiser(), canvas, make_sampler(spec), seed=1)
