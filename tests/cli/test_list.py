@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from unmask.samplers import SAMPLERS
+from unmask.samplers import SAMPLERS, sampler_options
 from unmask.tasks import TASKS
 
 
@@ -22,3 +22,11 @@ def test_every_sampler_and_task_is_listed(run) -> None:
     assert set(json.loads(run("list", "tasks", "--json").out)) == set(TASKS)
     plain = run("list", "samplers").out
     assert all(any(line.startswith(name) for line in plain.splitlines()) for name in SAMPLERS)
+
+
+def test_every_option_is_listed_with_its_range(run) -> None:
+    listed = json.loads(run("list", "samplers", "--json").out)
+    assert "(level: a number from 0 to 1)" in listed["threshold:level=0.9"]
+    for line, about in listed.items():
+        for option in sampler_options(line.partition(":")[0]):
+            assert f"{option}: " in about, line

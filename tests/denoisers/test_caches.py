@@ -175,3 +175,9 @@ def test_only_the_native_transformer_has_caches():
     table = TableDenoiser.of(torch.full((2, 2), 0.25))
     with pytest.raises(UserError, match="TableDenoiser is another denoiser"):
         with_cache(table, "prefix-approximate")
+
+
+@pytest.mark.parametrize("name", ["wino", "remdm", "p2"])
+def test_what_takes_back_its_writing_goes_without_a_cache(name):
+    with pytest.raises(UserError, match="decode without a cache"):
+        decode_canvas(with_cache(network_of(), "prefix-approximate"), canvas_of(), make_sampler(name))

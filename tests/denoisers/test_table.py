@@ -132,3 +132,13 @@ def test_a_learnable_table_gives_its_own_softmax_and_a_gradient_only_where_it_wa
     assert table.logits.grad is not None
     touched = table.logits.grad.abs().sum(-1).nonzero().tolist()
     assert touched == [[context, 1], [context, 2]]
+
+
+def test_a_reread_is_the_conditional_given_all_the_others():
+    """p(x_0 | x_1 = 1) of a table of two bits, whatever stands at position 0."""
+    joint = torch.tensor([[0.1, 0.2], [0.3, 0.4]], dtype=torch.float64)
+    for token in (0, 1):
+        tokens, masked = torch.tensor([[token, 1]]), torch.zeros(1, 2, dtype=torch.bool)
+        canvas = Canvas.make(tokens, masked, 1)
+        said = TableDenoiser.of(joint).reread(canvas, torch.tensor([[True, False]]))
+        torch.testing.assert_close(said.logits(slice(None)).exp(), torch.tensor([[2 / 6, 4 / 6]], dtype=torch.float64))

@@ -305,3 +305,56 @@ def test_padding_does_not_count_against_the_context():
 def test_the_shape_survives_the_way_to_plain_values_and_back():
     for config in SHAPES.values():
         assert TransformerConfig(**config.to_dict()) == config
+
+
+# ---- what it would write where something stands
+
+
+def test_a_reread_says_the_same_of_masked_positions():
+    network, canvas = network_of(SMALL), canvas_of()
+    again = canvas.valid & ~canvas.masked
+    said = network.reread(canvas, again)
+    both = canvas.remask(again)
+    assert torch.equal(said.where, both.masked.nonzero())
+    masked = canvas.masked[both.masked]
+    torch.testing.assert_close(said.logits(slice(None))[masked], all_logits(network, canvas), rtol=1e-9, atol=1e-9)
+
+
+def test_with_one_layer_a_reread_is_the_answer_to_that_position_masked():
+    """With one layer nothing has carried a token to the others yet, so its shadow sees all but that token."""
+    network, canvas = network_of(replace(SMALL, layers=1)), canvas_of()
+    again = canvas.valid & ~canvas.masked
+    both = canvas.remask(again)
+    said = network.reread(canvas, again)
+    for packed, (row, position) in enumerate(both.masked.nonzero().tolist()):
+        alone = canvas.take(torch.tensor([row]))
+        only = torch.arange(canvas.masked.shape[1])[None] == position
+        asked = alone.remask(only)
+        expected = all_logits(network, asked)[asked.masked.nonzero()[:, 1] == position]
+        torch.testing.assert_close(said.logits(slice(packed, packed + 1)), expected, rtol=1e-9, atol=1e-9)
+
+
+@every_shape
+def test_a_reread_does_not_depend_on_padding_or_on_what_stands_at_masked_positions(config):
+    network, canvas = network_of(config), canvas_of()
+    again = canvas.valid & ~canvas.masked & (torch.arange(9) % 2 == 0)
+    ours = network.reread(canvas, again).logits(slice(None))
+    wide = widen(replace(canvas, tokens=torch.where(canvas.masked, 3, canvas.tokens)), 2, 1)
+    theirs = network.reread(wide, pad(again, (2, 1))).logits(slice(None))
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_a_reread_changes_with_the_others_and_not_directly_with_the_token_itself():
+    network, canvas = network_of(replace(SMALL, layers=1)), canvas_of()
+    row, position = (canvas.valid & ~canvas.masked).nonzero()[0].tolist()
+    again = torch.zeros_like(canvas.masked)
+    again[row, position] = True
+    other = canvas.tokens.clone()
+    other[row, position] = (other[row, position] + 1) % VOCABULARY
+    where = canvas.remask(again).masked.nonzero().tolist()
+    place = where.index([row, position])
+    canvases = (canvas, replace(canvas, tokens=other))
+    ours, theirs = (network.reread(each, again).logits(slice(None)) for each in canvases)
+    torch.testing.assert_close(ours[place], theirs[place], rtol=1e-9, atol=1e-9)
+    neighbour = [k for k, (r, _) in enumerate(where) if r == row and k != place]
+    assert not torch.allclose(ours[neighbour], theirs[neighbour])

@@ -27,6 +27,9 @@ class Fixed:
         position = canvas.masked.nonzero()[:, 1]
         return Denoised.from_logits(canvas, self.probabilities.log()[position])
 
+    def reread(self, canvas: Canvas, again: Tensor) -> Denoised:
+        return self(canvas.remask(again))
+
     def canvas(self, budget: int) -> Canvas:
         masked = torch.ones(self.rows, len(self.probabilities), dtype=torch.bool)
         masked[:, list(self.visible)] = False

@@ -2,12 +2,15 @@ import pytest
 
 from unmask.core.errors import UserError
 from unmask.core.registry import parse_spec
-from unmask.samplers import SAMPLERS, make_sampler, sampler_options
-from unmask.samplers.blockwise import Blockwise
+from unmask.samplers import COMMON_OPTIONS, SAMPLERS, make_sampler, sampler_options
+from unmask.samplers.blockwise import Blockwise, BlockwiseEditor
 from unmask.samplers.budgeted import Budgeted
+from unmask.samplers.early_exit import EarlyExit
 from unmask.samplers.end_of_text import EndOfText
 from unmask.samplers.entropy import Entropy
 from unmask.samplers.iid import IID
+from unmask.samplers.p2 import P2
+from unmask.samplers.remdm import ReMDM
 from unmask.samplers.threshold import Threshold
 
 
@@ -22,6 +25,10 @@ from unmask.samplers.threshold import Threshold
         ("iid:eot=free,pace=false", IID()),
         ("iid:pace=true", Budgeted(IID())),
         ("iid:pace=exact", Budgeted(IID(), exact=True)),
+        ("iid:exit=prophet,answer=3", EarlyExit(IID(), 3)),
+        ("iid:exit=prophet,block=4", EarlyExit(Blockwise(IID(), 4))),
+        ("p2:block=4", BlockwiseEditor(P2(), 4)),
+        ("remdm:conf=true,eta=0.1", ReMDM(0.1, True)),
         ("iid:pace=true,eot=tail,block=4", Blockwise(Budgeted(EndOfText(IID(), "tail", 7)), 4)),
     ],
 )
@@ -41,9 +48,9 @@ def test_a_sampler_passes_through():
         ("margn", "unknown sampler `margn`. Did you mean `margin`?.*unmask list samplers"),
         (
             "threshold:levl=0.7",
-            "unknown option of `threshold` `levl`. Did you mean `level`?.*block, eot, level, pace",
+            "unknown option of `threshold` `levl`. Did you mean `level`?.*answer, block, eot, exit, level, pace",
         ),
-        ("top-prob:level=0.7", "unknown option of `top-prob` `level`.*block, eot, pace"),
+        ("top-prob:level=0.7", "unknown option of `top-prob` `level`.*answer, block, eot, exit, pace"),
         ("threshold:level=7", "level must be a number from 0 to 1, got 7"),
         ("threshold:level=high", "level must be a number from 0 to 1, got high"),
         ("margin:block=0", "block must be a whole number of at least 1, got 0"),
@@ -66,4 +73,4 @@ def test_own_options_come_with_their_defaults():
 
 
 def test_no_sampler_has_an_option_that_hides_a_common_one():
-    assert not {"block", "eot", "pace"} & {option for name in SAMPLERS for option in sampler_options(name)}
+    assert not set(COMMON_OPTIONS) & {option for name in SAMPLERS for option in sampler_options(name)}

@@ -11,16 +11,19 @@ from unmask.cli.common import first_line, print_columns
 from unmask.core.registry import check_name
 from unmask.denoisers.hub import BUNDLED
 from unmask.samplers import COMMON_OPTIONS, SAMPLERS, sampler_options
+from unmask.samplers.options import option_ranges
 from unmask.tasks import TASKS
 from unmask.train.presets import FIT_PRESETS, LEARN_PRESETS
 
 
 def samplers() -> dict[str, str]:
-    """Every sampler with its options and their defaults."""
+    """Every sampler with its options, their defaults, and what else they may be."""
     found = {}
     for name, kind in SAMPLERS.items():
         options = ",".join(f"{key}={value}" for key, value in sampler_options(name).items())
-        found[f"{name}:{options}" if options else name] = first_line(kind)
+        valid = "; ".join(f"{key}: {words}" for key, words in option_ranges(kind).items())
+        about = f"{first_line(kind)} ({valid})" if valid else first_line(kind)
+        found[f"{name}:{options}" if options else name] = about
     return found
 
 

@@ -73,6 +73,10 @@ class Canvas:
             step=self.step + self.unfinished.long(),
         )
 
+    def remask(self, positions: Tensor) -> "Canvas":
+        """The same canvas where `positions` (bool [B, L]) are to be written again; padding stays as it is."""
+        return replace(self, masked=self.masked | (positions & self.valid))
+
     def restrict(self, positions: Tensor) -> "Canvas":
         """The same canvas where only `positions` (bool [B, L]) count as still to be written."""
         return replace(self, masked=self.masked & positions)

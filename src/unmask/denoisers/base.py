@@ -124,6 +124,18 @@ class Denoised:
             parts.append(logits.log_softmax(dim=-1).gather(-1, tokens[chunk, None]).squeeze(-1))
         return torch.cat(parts) if parts else torch.zeros(0, device=self.where.device)
 
+    def logits_at(self, index: Tensor) -> Tensor:
+        """[m, V]: logits at any of 0..M (long [m], m >= 1), made chunk by chunk; only those asked for are kept."""
+        found: Tensor | None = None
+        for chunk in self.chunks():
+            here = (index >= chunk.start) & (index < chunk.stop)
+            if bool(here.any()):
+                logits = self.logits(chunk)[index[here] - chunk.start]
+                found = logits.new_empty(len(index), self.vocabulary) if found is None else found
+                found[here] = logits
+        assert found is not None, "every index lies in 0..M"
+        return found
+
     def draw(self, uniform: Tensor, temperature: float) -> Tensor:
         """long [M]: tokens by inverse CDF in float64, `uniform` being float64 [M]; argmax at temperature 0.
 
@@ -147,6 +159,19 @@ class Denoised:
     def from_rows(self, values: Tensor) -> Tensor:
         """[M]: the entries of `values` [B, L] at the masked positions."""
         return values[self.where[:, 0], self.where[:, 1]]
+
+
+@runtime_checkable
+class Rereader(Protocol):
+    """A denoiser that can also say what it would write where something is written already."""
+
+    def reread(self, canvas: Canvas, again: Tensor, /) -> Denoised:
+        """One forward pass: distributions at the masked positions and at `again` (bool [B, L], written ones).
+
+        Packed over both in row-major order. At masked positions as `__call__`, up to rounding. At a position of
+        `again`: given everything visible but the token that stands there.
+        """
+        ...
 
 
 class Denoiser(Protocol):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
@@ -38,6 +39,11 @@ class TextDenoiser:
         """One forward pass, without gradient."""
         with torch.no_grad():  # not inference_mode: an order network that reads the answer may be learning
             return self.network(canvas)  # type: ignore[no-any-return]
+
+    def reread(self, canvas: Canvas, again: Tensor) -> Denoised:
+        """One forward pass over masked positions and shadows of the written ones `again`, without gradient."""
+        with torch.no_grad():
+            return self.network.reread(canvas, again)
 
     @property
     def device(self) -> torch.device:

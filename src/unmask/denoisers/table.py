@@ -52,14 +52,15 @@ def context_features(context: Tensor, place: Tensor, length: int, vocabulary: in
     return features.to(torch.get_default_dtype())
 
 
-def _look_up(canvas: Canvas, table: Tensor, features: bool) -> Denoised:
-    """The rows of `table` ([(V+1)^L, L, V] logits) that belong to the masked positions."""
+def _look_up(canvas: Canvas, table: Tensor, features: bool, again: Tensor | None = None) -> Denoised:
+    """The rows of `table` ([(V+1)^L, L, V] logits) that belong to the masked positions, and to those of `again`."""
     _, length, vocabulary = table.shape
-    row, column = canvas.masked.nonzero(as_tuple=True)
+    asked = canvas if again is None else canvas.remask(again)
+    row, column = asked.masked.nonzero(as_tuple=True)
     place = positions_from_first_valid(canvas.valid)[row, column]  # [M]
     context = context_index(canvas, length, vocabulary)[row]  # [M]
     hidden = context_features(context, place, length, vocabulary) if features else None
-    return Denoised.from_logits(canvas, table[context, place], hidden)
+    return Denoised.from_logits(asked, table[context, place], hidden)
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,10 @@ class TableDenoiser:
     def __call__(self, canvas: Canvas) -> Denoised:
         """The exact conditionals at every masked position."""
         return _look_up(canvas, self.log_conditionals, self.features)
+
+    def reread(self, canvas: Canvas, again: Tensor) -> Denoised:
+        """The same at written positions too: there the table does not depend on the token itself."""
+        return _look_up(canvas, self.log_conditionals, self.features, again)
 
 
 class LearnableTable(nn.Module):

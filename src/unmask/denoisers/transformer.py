@@ -200,6 +200,30 @@ class Transformer(nn.Module):
     def forward(self, canvas: Canvas) -> Denoised:
         return self.answer(canvas, self.encode(self.visible(canvas), canvas.valid)[canvas.masked])
 
+    def reread(self, canvas: Canvas, again: Tensor) -> Denoised:
+        """What it would write at the written positions `again` (bool [B, L]) too, in one pass over 2L columns.
+
+        A network trained on masked positions says nothing where a token stands. So every position gets a shadow, a
+        mask token with the same rotary position, which sees itself and all valid positions but its own, and which
+        nothing else sees (WINO, Hong et al. 2025, arXiv 2507.18578). The token itself still reaches the shadow by what
+        the others made of it, so this is near the conditional given the rest, and not it.
+        """
+        tokens = self.visible(canvas)
+        length = tokens.shape[1]
+        x = self.embed(torch.cat([tokens, torch.full_like(tokens, self.config.mask_token)], dim=1))  # [B, 2L, D]
+        positions = positions_from_first_valid(canvas.valid).repeat(1, 2)
+        size = self.config.width // self.config.heads
+        cos, sin = rotary_angles(positions, size, self.config.rope_base, x.dtype)
+        own = torch.eye(length, dtype=torch.bool, device=x.device)
+        seen = canvas.valid[:, None, :].expand(-1, length, -1)  # [B, L, L], by query and key
+        text = torch.cat([seen, torch.zeros_like(seen)], dim=-1)
+        shadows = torch.cat([seen & ~own, own.expand(seen.shape)], dim=-1)
+        mask = torch.cat([text, shadows], dim=1)[:, None]  # [B, 1, 2L, 2L]
+        plain, shadow = self.trunk(x, cos, sin, mask).chunk(2, dim=1)
+        states = torch.where((again & ~canvas.masked)[..., None], shadow, plain)
+        asked = canvas.remask(again)
+        return self.answer(asked, states[asked.masked])
+
     def answer(self, canvas: Canvas, hidden: Tensor) -> Denoised:
         """From hidden states [M, D] at the masked positions; the output head runs on as many as memory allows."""
         if hidden.shape[0] * self.config.vocabulary <= CHUNK_ELEMENTS:

@@ -17,7 +17,7 @@ from unmask.evaluate.summary import write_summary
 from unmask.evaluate.sweep import ADAPTIVE_OPTIONS, parse_sweep
 from unmask.evaluate.table import TableRow, table, tested_seed, write_table
 from unmask.samplers import make_sampler
-from unmask.samplers.base import Unmasker
+from unmask.samplers.base import AnyUnmasker, Unmasker
 from unmask.samplers.generate import Generation, decode
 from unmask.samplers.options import check_whole
 from unmask.samplers.trace import make_trace
@@ -50,7 +50,7 @@ class Cell(NamedTuple):
 
     name: str
     budget: int
-    unmasker: Unmasker
+    unmasker: AnyUnmasker
     order: str | None = None
 
 

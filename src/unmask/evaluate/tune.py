@@ -26,7 +26,11 @@ FORMAT, VERSION = "unmask-tuning", 1
 # Samplers whose option sets the number of steps, with values from few steps to many.
 ADAPTIVE: dict[str, tuple[str, tuple[float, ...]]] = {
     "threshold": ("level", (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)),
+    "factor": ("factor", (8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.1, 0.03)),
     "entropy-bounded": ("bound", (3.0, 1.0, 0.5, 0.3, 0.1, 0.03, 0.01, 0.003)),
+    "klass": ("level", (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)),
+    "slowfast": ("level", (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)),
+    "wino": ("draft", (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)),
 }
 # Both meanings of a rule that are in use: the candidates of the moment share the quota, or the ends rank last.
 END_OPTIONS = ("", "eot=defer", "eot=tail", "eot=defer,pace=true", "eot=tail,pace=true")
@@ -145,6 +149,11 @@ def write_spec(name: str, *options: str) -> str:
     return ":".join(filter(None, (name, ",".join(filter(None, options)))))
 
 
+def end_options(name: str) -> tuple[str, ...]:
+    """The end rules that go with a sampler: none with one that re-masks."""
+    return ("",) if hasattr(SAMPLERS[name], "edit") else END_OPTIONS
+
+
 def block_options(response_length: int) -> list[str]:
     """No block, the usual ones that are shorter than the response, and half of it."""
     sizes = {size for size in (*BLOCKS, response_length // 2) if 1 <= size < response_length}
@@ -155,7 +164,7 @@ def fixed_candidates(name: str, budget: int, response_length: int) -> list[Candi
     """Every block with every end rule."""
     return [
         Candidate(write_spec(name, block, end), budget)
-        for block, end in product(block_options(response_length), END_OPTIONS)
+        for block, end in product(block_options(response_length), end_options(name))
     ]
 
 
@@ -170,7 +179,7 @@ def adaptive_lines(name: str, target: float, most: int, response_length: int) ->
     budgets = sorted({budget for budget in around if budget < response_length} | {response_length})
     return [
         [Candidate(write_spec(name, f"{option}={level}", end), budget) for level in levels]
-        for budget, end in product(budgets, (*END_OPTIONS, "pace=true"))
+        for budget, end in product(budgets, (*END_OPTIONS, "pace=true") if len(end_options(name)) > 1 else ("",))
         if budget < response_length or "pace" not in end  # one position a step is revealed anyway
     ]
 

@@ -15,7 +15,7 @@ from unmask.reveals.base import RevealLaw
 from unmask.reveals.bernoulli import Bernoulli
 from unmask.reveals.certain import Certain
 from unmask.reveals.fixed_size import FixedSize
-from unmask.samplers.base import Unmasker
+from unmask.samplers.base import AnyUnmasker, Editor
 from unmask.samplers.iid import IID
 from unmask.samplers.learned import Learned, ruled
 from unmask.samplers.uniform import Random
@@ -60,13 +60,18 @@ def _learned(unmasker: Learned, canvas: Canvas, denoised: Denoised) -> RevealLaw
 DRAWN: dict[type, Callable[..., RevealLaw | None]] = {IID: _iid, Random: _random, Learned: _learned}
 
 
-def reveal_law(unmasker: Unmasker, canvas: Canvas, denoised: Denoised, state: Any) -> tuple[RevealLaw, Any]:
+def reveal_law(unmasker: AnyUnmasker, canvas: Canvas, denoised: Denoised, state: Any) -> tuple[RevealLaw, Any]:
     """The law of the next step, and the sampler's state after it.
 
-    Raises UserError for a sampler that looks at drawn tokens, or that draws by a law not in `DRAWN` (wrappers around
-    one that draws included).
+    Raises UserError for a sampler that re-masks or looks at drawn tokens, or that draws by a law not in `DRAWN`
+    (wrappers around one that draws included).
     """
     name = type(unmasker).__name__
+    if isinstance(unmasker, Editor):
+        raise UserError(
+            f"{name} re-masks what it wrote, so it can come by the same text in many ways and has no NLL that "
+            "is summed here; name a sampler that only reveals"
+        )
     if unmasker.reads_tokens:
         raise UserError(f"{name} looks at drawn tokens, so it does not write by the denoiser's law and has no NLL")
     drawn = DRAWN.get(type(unmasker))

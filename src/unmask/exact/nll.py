@@ -10,10 +10,10 @@ from unmask.exact.enumerate import every_canvas, set_log_probs
 from unmask.exact.laws import reveal_law
 from unmask.reveals.certain import Certain
 from unmask.samplers import make_sampler
-from unmask.samplers.base import State, Unmasker
+from unmask.samplers.base import AnyUnmasker, State
 
 
-def sampler_nll(joint: Tensor, sampler: str | Unmasker, steps: int) -> float:
+def sampler_nll(joint: Tensor, sampler: str | AnyUnmasker, steps: int) -> float:
     """Exact -E log p(x) of a sampler that writes texts of `joint` in at most `steps` steps, in nats.
 
     Tokens are drawn at temperature 1 from the true conditionals, independently within a step; randomised samplers are
@@ -28,13 +28,13 @@ def sampler_nll(joint: Tensor, sampler: str | Unmasker, steps: int) -> float:
     return choices.nll(sampler_law(choices, make_sampler(sampler), steps))
 
 
-def sampler_law(choices: Choices, unmasker: Unmasker, steps: int) -> Tensor:
+def sampler_law(choices: Choices, unmasker: AnyUnmasker, steps: int) -> Tensor:
     """float64 [V^L]: the probability with which the sampler writes each text."""
     check_steps(steps, choices.length)
     return choices.law(sampler_policies(choices, unmasker, steps))
 
 
-def sampler_policies(choices: Choices, unmasker: Unmasker, steps: int) -> list[Tensor]:
+def sampler_policies(choices: Choices, unmasker: AnyUnmasker, steps: int) -> list[Tensor]:
     """[A] for each step but the last: the chance of each choice in its context.
 
     A state is started from the empty canvas and must stay equal to what a row elsewhere would have: samplers whose
@@ -55,12 +55,12 @@ def sampler_policies(choices: Choices, unmasker: Unmasker, steps: int) -> list[T
     return policies
 
 
-def check_stateless(unmasker: Unmasker, canvas: Canvas, state: State) -> None:
+def check_stateless(unmasker: AnyUnmasker, canvas: Canvas, state: State) -> None:
     """Raise UserError if the sampler keeps something between steps."""
     if state is not None:
         raise UserError(
             f"{type(unmasker).__name__} keeps a state between steps, so what it does is no function of the canvas and "
-            "the step, and its NLL is not summed here; name a sampler without blocks"
+            "the step, and its NLL is not summed here; name one that keeps none, without blocks"
         )
 
 

@@ -1,6 +1,6 @@
 """What a sampler is: it says where to reveal, and never what to write."""
 
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -55,6 +55,59 @@ class Unmasker(Protocol):
         Returns the state instead of storing it. Changes none of its arguments.
         """
         ...
+
+
+class Edit(NamedTuple):
+    """Which positions to reveal, and which to take back.
+
+    reveal: bool [B, L], of the masked ones.
+    remask: bool [B, L], of those written since decoding began: they are masked again, and their token is forgotten.
+    """
+
+    reveal: Tensor
+    remask: Tensor
+
+
+@runtime_checkable
+class Editor(Protocol):
+    """An unmasker that may take back what it wrote: `edit` instead of `select`, all else as for `Unmasker`.
+
+    The decode loop sees to the rest: what was not masked at the start is never masked again, and at a row's last step
+    nothing is, so it ends within its budget. A row in which nothing is masked after a step is finished, early or not.
+    The same text can be come by in many ways, so what it writes has no exact NLL.
+
+    may_be_empty: True if a step may neither reveal nor re-mask anything in an unfinished row.
+    rereads: True if it needs the denoiser's word on what is written: `denoised` then speaks of the written positions
+        too (`Rereader`), each given the others.
+    """
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the choice depends on the drawn tokens."""
+        ...
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a step may leave an unfinished row as it is."""
+        ...
+
+    @property
+    def rereads(self) -> bool:
+        """Whether `denoised` must speak of the written positions too."""
+        ...
+
+    def init(self, canvas: Canvas) -> State:
+        """State before the first step. What is masked now is what may ever be masked again."""
+        ...
+
+    def edit(
+        self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws
+    ) -> tuple[Edit, State]:
+        """Choose what to reveal and what to take back. Arguments and promises are those of `Unmasker.select`."""
+        ...
+
+
+AnyUnmasker = Unmasker | Editor  # what the decode loop takes
 
 
 class Stateless:

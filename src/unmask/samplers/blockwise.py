@@ -1,5 +1,6 @@
 """Any sampler, inside blocks that are opened from left to right: semi-autoregressive decoding."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -8,9 +9,10 @@ from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
+from unmask.core.errors import UserError
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
-from unmask.samplers.base import Selection, State, Unmasker
+from unmask.samplers.base import Edit, Editor, Selection, State, Unmasker
 from unmask.samplers.options import check_whole
 from unmask.samplers.state import where_rows
 
@@ -63,6 +65,8 @@ class Blockwise:
 
     def __post_init__(self) -> None:
         check_whole("block", self.size, 1)
+        if isinstance(self.inner, Editor):
+            raise UserError(f"{type(self.inner).__name__} re-masks what it wrote; put it into a BlockwiseEditor")
 
     @property
     def reads_tokens(self) -> bool:
@@ -76,41 +80,97 @@ class Blockwise:
 
     def init(self, canvas: Canvas) -> BlockState:
         """Blocks are counted on what is masked now."""
-        masked, budget = canvas.masked, canvas.steps_left.clamp(min=1)
-        index = torch.arange(masked.shape[-1], device=masked.device)
-        first = masked.long().argmax(dim=-1, keepdim=True)
-        block = torch.div((index - first).clamp(min=0), self.size, rounding_mode="floor")  # [B, L]
-        occupied = torch.zeros_like(block).scatter_add(-1, block, masked.long()) > 0  # [B, L] by block number
-        blocks = occupied.sum(dim=-1)
-        block = (occupied.long().cumsum(dim=-1) - 1).gather(-1, block)  # skips the empty ones
-        stages = torch.minimum(budget, blocks.clamp(min=1))
-        return BlockState(
-            stage=split_evenly(block, blocks, stages),
-            stages=stages,
-            budget=budget,
-            open=torch.full_like(budget, -1),
-            since=canvas.step,
-            inner=self.inner.init(canvas),
-        )
+        return plan_blocks(canvas, self.size, self.inner.init(canvas))
 
     def select(
         self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: BlockState, draws: StepDraws
     ) -> tuple[Selection, BlockState]:
         """The inner sampler's choice in the leftmost stage with something left."""
-        nothing_left = canvas.masked.shape[-1]
-        now = state.stage.where(canvas.masked, nothing_left).amin(dim=-1)  # [B]
-        opened = now != state.open
-        since = torch.where(opened, canvas.step, state.since)
-        share = torch.div(state.budget, state.stages, rounding_mode="floor")
-        inside = replace(
-            canvas.restrict(state.stage == now[:, None]),
-            step=canvas.step - since,
-            budget=share + (now < state.budget % state.stages).long(),
-        )
-        inner_state = where_rows(opened, self.inner.init(inside), state.inner)
-        chosen, inner_state = self.inner.select(inside, denoised, written, inner_state, draws)
+        inside, state = open_block(canvas, state, self.inner.init)
+        chosen, inner = self.inner.select(inside, denoised, written, state.inner, draws)
         selection = Selection(
             positions=torch.where(inside.last_step[:, None], inside.masked, chosen.positions & inside.masked),
             priority=chosen.priority.where(inside.masked, NEG_INF),
         )
-        return selection, state._replace(open=now, since=since, inner=inner_state)
+        return selection, state._replace(inner=inner)
+
+
+@dataclass(frozen=True)
+class BlockwiseEditor:
+    """`Blockwise` for samplers that re-mask: only within the open block, and not at its last step.
+
+    What is written in a block stays once the block is done, as in WINO (arXiv 2507.18578). A block ends when nothing
+    of it is masked after a step.
+    """
+
+    inner: Editor
+    size: int = 32
+
+    def __post_init__(self) -> None:
+        check_whole("block", self.size, 1)
+
+    @property
+    def reads_tokens(self) -> bool:
+        """As `inner`."""
+        return self.inner.reads_tokens
+
+    @property
+    def may_be_empty(self) -> bool:
+        """As `inner`."""
+        return self.inner.may_be_empty
+
+    @property
+    def rereads(self) -> bool:
+        """As `inner`."""
+        return self.inner.rereads
+
+    def init(self, canvas: Canvas) -> BlockState:
+        """Blocks are counted on what is masked now."""
+        return plan_blocks(canvas, self.size, self.inner.init(canvas))
+
+    def edit(
+        self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: BlockState, draws: StepDraws
+    ) -> tuple[Edit, BlockState]:
+        """The inner sampler's choice in the leftmost stage with something left."""
+        inside, state = open_block(canvas, state, self.inner.init)
+        edit, inner = self.inner.edit(inside, denoised, written, state.inner, draws)
+        last, mine = inside.last_step[:, None], state.stage == state.open[:, None]
+        return Edit(
+            reveal=inside.masked & (edit.reveal | last),
+            remask=edit.remask & mine & ~canvas.masked & ~last,
+        ), state._replace(inner=inner)
+
+
+def plan_blocks(canvas: Canvas, size: int, inner: State) -> BlockState:
+    """Blocks of `size`, counted on what is masked now, put together to stages that fit the budget."""
+    masked, budget = canvas.masked, canvas.steps_left.clamp(min=1)
+    index = torch.arange(masked.shape[-1], device=masked.device)
+    first = masked.long().argmax(dim=-1, keepdim=True)
+    block = torch.div((index - first).clamp(min=0), size, rounding_mode="floor")  # [B, L]
+    occupied = torch.zeros_like(block).scatter_add(-1, block, masked.long()) > 0  # [B, L] by block number
+    blocks = occupied.sum(dim=-1)
+    block = (occupied.long().cumsum(dim=-1) - 1).gather(-1, block)  # skips the empty ones
+    stages = torch.minimum(budget, blocks.clamp(min=1))
+    return BlockState(
+        stage=split_evenly(block, blocks, stages),
+        stages=stages,
+        budget=budget,
+        open=torch.full_like(budget, -1),
+        since=canvas.step,
+        inner=inner,
+    )
+
+
+def open_block(canvas: Canvas, state: BlockState, init: Callable[[Canvas], State]) -> tuple[Canvas, BlockState]:
+    """The canvas as the inner sampler is to see it, and the state with what `init` says where a stage was opened."""
+    nothing_left = canvas.masked.shape[-1]
+    now = state.stage.where(canvas.masked, nothing_left).amin(dim=-1)  # [B]
+    opened = now != state.open
+    since = torch.where(opened, canvas.step, state.since)
+    share = torch.div(state.budget, state.stages, rounding_mode="floor")
+    inside = replace(
+        canvas.restrict(state.stage == now[:, None]),
+        step=canvas.step - since,
+        budget=share + (now < state.budget % state.stages).long(),
+    )
+    return inside, state._replace(open=now, since=since, inner=where_rows(opened, init(inside), state.inner))

@@ -11,6 +11,7 @@ from unmask.core.draws import StepDraws
 from unmask.core.numerics import even_quota, rank_within_row
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection, State, Unmasker
+from unmask.samplers.editors import refuse_editor
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Budgeted:
     inner: Unmasker
     exact: bool = False
     may_be_empty: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        refuse_editor("a pace", self.inner)
 
     @property
     def reads_tokens(self) -> bool:

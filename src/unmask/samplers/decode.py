@@ -1,4 +1,7 @@
-"""The decoding loop: denoise, choose, write, until nothing is masked."""
+"""The decoding loop: denoise, choose, write, until nothing is masked.
+
+The same for samplers that only reveal and for those that also take back (`Editor`).
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,8 +13,8 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
-from unmask.denoisers.base import Denoised, Denoiser, begin, denoise
-from unmask.samplers.base import Selection, State, Unmasker
+from unmask.denoisers.base import Denoised, Denoiser, Memory, Rereader, begin, denoise
+from unmask.samplers.base import AnyUnmasker, Editor, Selection, State
 from unmask.samplers.options import check_range
 from unmask.samplers.state import take_rows, where_rows
 
@@ -22,9 +25,10 @@ class Decoded(NamedTuple):
     canvas:      finished, but for rows that `stop` ended early: those keep what was still masked.
     steps:       long [B], steps taken, those that revealed nothing included.
     nfe:         long [B], denoiser passes the row was part of, counted. Below `steps` where steps were empty.
-    revealed_at: long [B, L], the number (from 1) of the step a position was revealed at; 0 where none did.
+    revealed_at: long [B, L], the number (from 1) of the step a position was revealed at, the last time if it was
+                 re-masked in between; 0 where none did.
     probability: float64 [B, L], what the denoiser gave the written token then; NaN elsewhere.
-    log_prob:    float64 [B], sum of the logs of those in nats.
+    log_prob:    float64 [B], sum of the logs of those in nats. After re-masking, no likelihood of anything.
 
     The last two are of the denoiser's own law, which tokens are drawn from at temperature 1 only. They are
     NaN at temperature > 0 unless `log_probs` was asked for.
@@ -43,12 +47,14 @@ class Choice(NamedTuple):
 
     canvas:    the canvas at the step the reveal belongs to: later than the one given where steps were empty.
     selection: positions and their priority; not yet written.
+    remask:    bool [B, L], written positions to take back; none but for an `Editor`.
     tokens:    long [B, L], what to write there.
     state:     the unmasker's state after it.
     """
 
     canvas: Canvas
     selection: Selection
+    remask: Tensor
     tokens: Tensor
     state: State
 
@@ -57,7 +63,8 @@ class Step(NamedTuple):
     """What `on_step` sees: one denoiser pass and the reveal after it, for the `b` rows still being written.
 
     number: of the pass, from 1. rows: long [b], where they stand in the canvas given to `decode_canvas`.
-    before, after: the canvas around the reveal. denoised: its statistics are computed when asked for.
+    before, after: the canvas around it; what was taken back is masked after and not before.
+    denoised: its statistics are computed when asked for.
     """
 
     number: int
@@ -70,46 +77,80 @@ class Step(NamedTuple):
 
 
 def draw_tokens(canvas: Canvas, denoised: Denoised, draws: Draws, temperature: float) -> Tensor:
-    """long [B, L]: a token for every masked position, 0 elsewhere. The argmax at temperature 0."""
+    """long [B, L]: a token for every position `denoised` speaks of, 0 elsewhere. The argmax at temperature 0."""
     if temperature == 0:
         return denoised.to_rows(denoised.top2_tokens[:, 0], 0)
     uniform = denoised.from_rows(draws.uniform(canvas, "token"))  # [M]
     return denoised.to_rows(denoised.draw(uniform, temperature), 0)
 
 
+def ask(
+    denoiser: Denoiser, canvas: Canvas, memory: Memory, unmasker: AnyUnmasker, ours: Tensor
+) -> tuple[Denoised, Memory]:
+    """One denoiser pass; over the positions written since the start, those of `ours`, too if `unmasker` rereads."""
+    if isinstance(unmasker, Editor) and memory is not None:
+        raise UserError(
+            f"{type(unmasker).__name__} takes back what it wrote, and a cache would still see it; "
+            "decode without a cache"
+        )
+    if not (isinstance(unmasker, Editor) and unmasker.rereads):
+        return denoise(denoiser, canvas, memory)
+    if not isinstance(denoiser, Rereader):
+        raise UserError(
+            f"{type(unmasker).__name__} looks again at what it wrote, and this denoiser does not say what it would "
+            "write there; give it a method `reread`, or name a sampler that does without"
+        )
+    return denoiser.reread(canvas, ours & ~canvas.masked), None
+
+
 def choose(
-    canvas: Canvas, denoised: Denoised, unmasker: Unmasker, state: State, draws: Draws, *, temperature: float
+    canvas: Canvas,
+    denoised: Denoised,
+    unmasker: AnyUnmasker,
+    state: State,
+    draws: Draws,
+    *,
+    ours: Tensor,
+    temperature: float,
 ) -> Choice:
     """What one denoiser pass reveals in each row, and with which tokens; all that is left at its last step.
+
+    ours: bool [B, L], what was masked at the start: all that an editor may take back, and never at the last step.
 
     Where an unmasker that may be empty chose nothing, the canvas did not change and another pass would say
     the same: the row goes to its next step, and chooses again, with the answer it has. Rows that chose wait.
     """
 
-    def ask(canvas: Canvas, state: State) -> tuple[Selection, Tensor | None, State]:
+    def turn(canvas: Canvas, state: State) -> tuple[Selection, Tensor, Tensor | None, State]:
         written = draw_tokens(canvas, denoised, draws, temperature) if unmasker.reads_tokens else None
-        selection, state = unmasker.select(canvas, denoised, written, state, draws.at(canvas))
-        positions = canvas.masked & (selection.positions | canvas.last_step[:, None])
-        return Selection(positions, selection.priority), written, state
+        last = canvas.last_step[:, None]
+        if isinstance(unmasker, Editor):
+            edit, state = unmasker.edit(canvas, denoised, written, state, draws.at(canvas))
+            selection = Selection(edit.reveal, torch.zeros_like(edit.reveal, dtype=torch.float64))
+            remask = edit.remask & ours & ~canvas.masked & ~last
+        else:
+            selection, state = unmasker.select(canvas, denoised, written, state, draws.at(canvas))
+            remask = torch.zeros_like(canvas.masked)
+        return Selection(canvas.masked & (selection.positions | last), selection.priority), remask, written, state
 
-    selection, written, state = ask(canvas, state)
-    while (empty := canvas.unfinished & ~selection.positions.any(dim=-1)).any():
+    selection, remask, written, state = turn(canvas, state)
+    while (empty := canvas.unfinished & ~(selection.positions | remask).any(dim=-1)).any():
         if not unmasker.may_be_empty:
             row = int(canvas.row[empty][0])
             raise ValueError(f"{unmasker} revealed nothing in row {row}, but its may_be_empty is False")
         canvas = replace(canvas, step=canvas.step + empty.long())
-        again, written, state_again = ask(canvas, state)
-        selection = where_rows(empty, again, selection)
+        again, remask_again, written, state_again = turn(canvas, state)
+        selection, remask = where_rows(empty, (again, remask_again), (selection, remask))
         state = where_rows(empty, state_again, state)
     tokens = draw_tokens(canvas, denoised, draws, temperature) if written is None else written
-    return Choice(canvas, selection, tokens, state)
+    return Choice(canvas, selection, remask, tokens, state)
 
 
 @torch.no_grad()
 def decode_canvas(
     denoiser: Denoiser,
     canvas: Canvas,
-    unmasker: Unmasker,
+    unmasker: AnyUnmasker,
     *,
     seed: int = 0,
     temperature: float = 0.0,
@@ -119,9 +160,10 @@ def decode_canvas(
 ) -> Decoded:
     """Write every masked position of `canvas`, each row within its budget.
 
-    A step is one denoiser pass over the rows still being written and the reveal after it. Finished rows leave
-    the batch. What a row becomes depends on the seed, its content, its `row` and its budget, on nothing else
-    of the batch. The global generator is not touched and the canvas given is not changed.
+    A step is one denoiser pass over the rows still being written and the reveal after it. Positions written since
+    the start may be masked again by an `Editor`; others never are. Finished rows leave the batch. What a row becomes
+    depends on the seed, its content, its `row` and its budget, on nothing else of the batch. The global generator is
+    not touched and the canvas given is not changed.
 
     temperature: 0 writes the argmax; else tokens are drawn from softmax(logits / temperature) in float64.
     on_step:     called with a `Step` after each pass.
@@ -134,19 +176,20 @@ def decode_canvas(
     decoded = _blank(canvas)
     rows = canvas.unfinished.nonzero().squeeze(-1)  # [b], where the rows still being written stand
     active = canvas.take(rows)
+    ours = active.masked
     state, memory = unmasker.init(active), begin(denoiser, active)
     number = 0
     while len(rows):
-        (denoised, memory), number = denoise(denoiser, active, memory), number + 1
-        choice = choose(active, denoised, unmasker, state, draws, temperature=temperature)
-        after = choice.canvas.reveal(choice.selection.positions, choice.tokens)
+        (denoised, memory), number = ask(denoiser, active, memory, unmasker, ours), number + 1
+        choice = choose(active, denoised, unmasker, state, draws, ours=ours, temperature=temperature)
+        after = choice.canvas.reveal(choice.selection.positions, choice.tokens).remask(choice.remask)
         _record(decoded, rows, choice, after, _log_prob(denoised, choice.tokens, temperature, log_probs))
         if on_step is not None:
             on_step(Step(number, rows, choice.canvas, after, choice.selection, choice.tokens, denoised))
         going = after.unfinished if stop is None else after.unfinished & ~stop(after)
         active, state = after, choice.state
         if not bool(going.all()):
-            rows, active = rows[going], active.take(going)
+            rows, active, ours = rows[going], active.take(going), ours[going]
             state, memory = take_rows(state, going), take_rows(memory, going)
     # summed from left to right, so that not even the rounding depends on padding
     log_prob = decoded.probability.nan_to_num(nan=0.0).cumsum(dim=-1)[:, -1:].sum(dim=-1)
@@ -196,5 +239,7 @@ def _record(decoded: Decoded, rows: Tensor, choice: Choice, after: Canvas, log_p
     decoded.canvas.tokens[rows] = after.tokens
     decoded.canvas.masked[rows] = after.masked
     decoded.canvas.step[rows] = after.step
-    decoded.revealed_at[rows] = torch.where(positions, after.step[:, None], decoded.revealed_at[rows])
-    decoded.probability[rows] = torch.where(positions, log_prob, decoded.probability[rows])
+    revealed_at = torch.where(positions, after.step[:, None], decoded.revealed_at[rows])
+    decoded.revealed_at[rows] = revealed_at.masked_fill(choice.remask, 0)
+    probability = torch.where(positions, log_prob, decoded.probability[rows])
+    decoded.probability[rows] = probability.masked_fill(choice.remask, torch.nan)

@@ -10,6 +10,7 @@ from unmask.core.draws import StepDraws
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection, State, Unmasker
+from unmask.samplers.editors import refuse_editor
 from unmask.samplers.options import check_choice
 
 EndRule = Literal["free", "defer", "tail"]
@@ -43,6 +44,7 @@ class EndOfText:
 
     def __post_init__(self) -> None:
         check_choice("eot", self.rule, END_RULES)
+        refuse_editor("an end-of-text rule", self.inner)
 
     @property
     def reads_tokens(self) -> bool:

@@ -9,7 +9,7 @@ from unmask.core.draws import StepDraws
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection, State, Stateless
-from unmask.samplers.options import check_range
+from unmask.samplers.options import check_options, number
 from unmask.samplers.pick import pick_quota
 
 
@@ -23,10 +23,10 @@ class Entropy(Stateless):
     at drawn tokens.
     """
 
-    alg_temp: float = 0.0
+    alg_temp: float = number(0.0, 0)
 
     def __post_init__(self) -> None:
-        check_range("alg_temp", self.alg_temp, 0)
+        check_options(self)
 
     def select(
         self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws

@@ -10,7 +10,7 @@ from unmask.core.draws import StepDraws
 from unmask.core.numerics import top_within_row
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection, State, Stateless
-from unmask.samplers.options import check_range
+from unmask.samplers.options import check_options, number
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class EntropyBounded(Stateless):
     one position per unfinished row, even at bound 0. Does not look at drawn tokens.
     """
 
-    bound: float = 0.1
+    bound: float = number(0.1, 0)
 
     def __post_init__(self) -> None:
-        check_range("bound", self.bound, 0)
+        check_options(self)
 
     def select(
         self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws

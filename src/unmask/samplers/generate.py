@@ -18,7 +18,7 @@ from unmask.denoisers.base import Denoiser
 from unmask.denoisers.caches import with_cache
 from unmask.denoisers.codec import Codec
 from unmask.samplers import make_sampler
-from unmask.samplers.base import Unmasker
+from unmask.samplers.base import AnyUnmasker, Unmasker
 from unmask.samplers.decode import Decoded, Step, decode_canvas
 from unmask.samplers.options import check_whole
 
@@ -32,7 +32,7 @@ class ForBudget(Protocol):
         ...
 
 
-Sampler = str | Unmasker | ForBudget
+Sampler = str | AnyUnmasker | ForBudget
 
 
 class Generation(NamedTuple):
@@ -47,7 +47,7 @@ class Generation(NamedTuple):
     written:     tokens written, end tokens included.
     content:     of those, the ones before the first end token (infilling: those that are no end token).
     log_prob:    of all that was written, in nats; None at temperature > 0 unless asked for.
-    revealed_at: the number (from 1) of the step each position was revealed at; 0 where none did.
+    revealed_at: the number (from 1) of the step each position was revealed at, the last time; 0 where none did.
     probability: what the denoiser gave the written token then; None where that is not known.
     stopped:     whether the text was cut at a stop string.
     """
@@ -195,7 +195,7 @@ def _encode(
     return codec.canvas(prompts, length, budget, context)
 
 
-def _unmasker(sampler: Sampler, budget: int, codec: Codec | None) -> Unmasker:
+def _unmasker(sampler: Sampler, budget: int, codec: Codec | None) -> AnyUnmasker:
     if isinstance(sampler, ForBudget):
         return sampler.unmasker(budget)
     return make_sampler(sampler, None if codec is None else codec.end_token)

@@ -1,23 +1,103 @@
-"""Checks of a sampler's options, where they come in."""
+"""A sampler's options: what may be said for each, and the check of it where it comes in.
+
+    @dataclass(frozen=True)
+    class Threshold(Stateless):
+        level: float = number(0.9, 0, 1)
+
+        def __post_init__(self) -> None:
+            check_options(self)
+"""
+
+from collections.abc import Callable
+from dataclasses import field, fields
+from typing import Any, NamedTuple
 
 from unmask.core.errors import UserError
+
+
+class Valid(NamedTuple):
+    """What an option may be: in words, and as a check that raises UserError (option name, value)."""
+
+    words: str
+    check: Callable[[str, object], None]
+
+
+def number(default: float, low: float, high: float = float("inf")) -> Any:
+    """A field that is a number from `low` to `high`, both included."""
+    return _field(default, Valid(_span(low, high), lambda option, value: check_range(option, value, low, high)))
+
+
+def whole(default: int, low: int) -> Any:
+    """A field that is a whole number of at least `low`."""
+    return _field(default, Valid(_whole(low), lambda option, value: check_whole(option, value, low)))
+
+
+def flag(default: bool) -> Any:
+    """A field that is true or false."""
+    return _field(default, Valid("true or false", check_flag))
+
+
+def file(words: str) -> Any:
+    """A field that names a file, none by default; `words` say what is in it. Reading it is the sampler's business."""
+    return _field("", Valid(words, check_path))
+
+
+def check_options(sampler: Any) -> None:
+    """Raise UserError unless every option made by the functions above is in its range."""
+    for option in fields(sampler):
+        if "valid" in option.metadata:
+            option.metadata["valid"].check(option.name, getattr(sampler, option.name))
+
+
+def option_ranges(kind: Any) -> dict[str, str]:
+    """What each option of a sampler's class may be, in words."""
+    return {option.name: option.metadata["valid"].words for option in fields(kind) if "valid" in option.metadata}
 
 
 def check_range(option: str, value: object, low: float, high: float = float("inf")) -> None:
     """Raise UserError unless `value` is a number from `low` to `high`, both included."""
     if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
         return
-    span = f"a number of at least {low:g}" if high == float("inf") else f"a number from {low:g} to {high:g}"
-    raise UserError(f"{option} must be {span}, got {value}")
+    raise UserError(f"{option} must be {_span(low, high)}, got {value}")
 
 
 def check_whole(option: str, value: object, low: int) -> None:
     """Raise UserError unless `value` is a whole number from `low`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise UserError(f"{option} must be a whole number of at least {low}, got {value}")
+        raise UserError(f"{option} must be {_whole(low)}, got {value}")
 
 
 def check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise UserError unless `value` is one of `choices`."""
     if value not in choices:
         raise UserError(f"{option} must be one of {', '.join(choices)}, got {value}")
+
+
+def check_flag(option: str, value: object) -> None:
+    """Raise UserError unless `value` is true or false."""
+    if not isinstance(value, bool):
+        raise UserError(f"{option} must be true or false, got {value}")
+
+
+def check_path(option: str, value: object) -> None:
+    """Raise UserError unless `value` is a text."""
+    if not isinstance(value, str):
+        raise UserError(f"{option} must be the path of a file, got {value}")
+
+
+def check_answer(option: str, value: object) -> None:
+    """Raise UserError unless `value` is "all" or a whole number from 1."""
+    if value != "all" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise UserError(f"{option} must be all or {_whole(1)}, got {value}")
+
+
+def _field(default: object, valid: Valid) -> Any:
+    return field(default=default, metadata={"valid": valid})
+
+
+def _span(low: float, high: float) -> str:
+    return f"a number of at least {low:g}" if high == float("inf") else f"a number from {low:g} to {high:g}"
+
+
+def _whole(low: int) -> str:
+    return f"a whole number of at least {low}"

@@ -9,7 +9,7 @@ from unmask.core.draws import StepDraws
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection, State, Stateless
-from unmask.samplers.options import check_range
+from unmask.samplers.options import check_options, number
 from unmask.samplers.pick import pick_from_level
 
 
@@ -23,10 +23,10 @@ class Threshold(Stateless):
     Does not look at drawn tokens.
     """
 
-    level: float = 0.9
+    level: float = number(0.9, 0, 1)
 
     def __post_init__(self) -> None:
-        check_range("level", self.level, 0, 1)
+        check_options(self)
 
     def select(
         self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws
