@@ -88,14 +88,24 @@ class Denoised:
         return self._ask(entropy=True).entropy
 
     def _ask(self, entropy: bool) -> Statistics:
-        """One pass over the vocabulary rows, chunk by chunk."""
+        """One pass over the vocabulary rows, chunk by chunk.
+
+        Room for what is kept is made beforehand: small tensors that outlive a chunk would each stand in the memory it
+        leaves, the next chunk would need new memory, and in the end [M, V] would be held after all.
+        """
+        count, device = len(self.where), self.where.device
+        top2 = torch.empty(count, min(2, self.vocabulary), device=device)
+        found = Statistics(
+            top2, torch.empty_like(top2, dtype=torch.long), torch.empty(count if entropy else 0, device=device)
+        )
+        done = 0
         with torch.no_grad():
-            parts = [statistics(piece, entropy) for chunk in self.chunks() for piece in in_pieces(self.logits(chunk))]
-        if not parts:
-            device = self.where.device
-            nothing = torch.zeros(0, device=device)
-            return Statistics(torch.zeros(0, 2, device=device), self.where.new_zeros(0, 2), nothing)
-        return Statistics(*(torch.cat(part) for part in zip(*parts, strict=True)))
+            for chunk in self.chunks():
+                for piece in in_pieces(self.logits(chunk)):
+                    for whole, part in zip(found, statistics(piece, entropy), strict=True):
+                        whole[done : done + len(piece)] = part
+                    done += len(piece)
+        return found
 
     @property
     def top2(self) -> Tensor:
@@ -143,13 +153,12 @@ class Denoised:
         """
         if temperature == 0:
             return self.top2_tokens[:, 0]
-        parts = []
+        tokens = self.where.new_zeros(len(self.where))  # made beforehand, see `_ask`
         for chunk in self.chunks():
             cdf = (self.logits(chunk).double() / temperature).softmax(dim=-1).cumsum(dim=-1)  # [m, V]
             target = uniform[chunk, None] * cdf[:, -1:]
-            tokens = torch.searchsorted(cdf, target, right=True).squeeze(-1)
-            parts.append(tokens.clamp(max=self.vocabulary - 1))
-        return torch.cat(parts) if parts else self.where.new_zeros(0)
+            tokens[chunk] = torch.searchsorted(cdf, target, right=True).squeeze(-1).clamp(max=self.vocabulary - 1)
+        return tokens
 
     def to_rows(self, values: Tensor, fill: float) -> Tensor:
         """[B, L]: `values` [M] where the canvas was masked, `fill` elsewhere."""
