@@ -7,6 +7,7 @@ import pytest
 WORDS = ("exact", "--families", "pairs", "--steps", "2", "--instances", "2", "--updates", "3")
 
 
+@pytest.mark.slow
 def test_prints_a_table_and_keeps_records_that_a_second_start_reads(run, tmp_path) -> None:
     done = run(*WORDS, "--out", tmp_path)
     assert done.code == 0, done.err
@@ -20,6 +21,7 @@ def test_prints_a_table_and_keeps_records_that_a_second_start_reads(run, tmp_pat
     assert (tmp_path / "exact.jsonl").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_json_is_a_list_of_cells_on_stdout(run) -> None:
     cells = json.loads(run(*WORDS, "--json").out)
     assert [(cell["family"], cell["steps"]) for cell in cells] == [("pairs", 2)] * 2
@@ -47,6 +49,7 @@ def test_two_processes_find_what_one_finds(run, tmp_path) -> None:
     assert [cell | {"seconds": 0} for cell in alone] == [cell | {"seconds": 0} for cell in side_by_side]
 
 
+@pytest.mark.slow
 def test_records_of_other_settings_and_strange_files_are_refused(run, refused, tmp_path) -> None:
     run(*WORDS, "--out", tmp_path)
     assert "other settings" in refused(*WORDS, "--seed", "1", "--out", tmp_path)

@@ -56,6 +56,7 @@ def test_uniforms_are_strictly_inside_the_unit_interval_even_at_the_extreme_word
     assert ((units > 0) & (units < 1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", ["positions", "rows", "steps", "seeds"])
 def test_draws_are_uniform_and_uncorrelated_along_every_axis(axis: str) -> None:
     count = 20_000

@@ -92,6 +92,7 @@ def test_every_command_in_the_documentation_parses(command: Command) -> None:
     check(command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
 def test_every_python_block_of_the_guides_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page share their names, as if typed one after the other."""
@@ -104,6 +105,7 @@ def test_every_python_block_of_the_guides_runs(page: Path, tmp_path: Path, monke
             exec(compile(block.text, f"{page.name}, block {number}", "exec"), names)
 
 
+@pytest.mark.slow
 def test_what_the_guide_says_is_printed_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

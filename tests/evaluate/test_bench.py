@@ -28,6 +28,7 @@ def lines(path, without=("seconds",)):
     return [{key: value for key, value in entry.items() if key not in without} for entry in entries]
 
 
+@pytest.mark.slow
 def test_without_orders_every_sampler_runs_at_the_budgets(small, tmp_path):
     rows = small(samplers=["top-prob", "iid"], budgets=[2, 3], seeds=[0, 1], one_per_step=["left-to-right"])
     cells = [(row.sampler, row.budget, row.seed) for row in rows]
@@ -38,6 +39,7 @@ def test_without_orders_every_sampler_runs_at_the_budgets(small, tmp_path):
     assert len(read_records(tmp_path / "records.jsonl").records) == len(rows) * COUNT
 
 
+@pytest.mark.slow
 def test_baselines_run_at_the_orders_mean_and_maximum_steps(small, thrifty):
     order = thrifty()
     samplers = ["margin", "threshold:level=0.5@7"]
@@ -81,6 +83,7 @@ def test_a_sweep_is_a_curve_with_one_area(small, tmp_path):
     assert [(row["family"], row["points"]) for row in summary["families"]] == [("margin", 3), ("threshold", 2)]
 
 
+@pytest.mark.slow
 def test_the_slow_sampler_is_run_and_is_the_scale_of_retention(small, thrifty):
     rows = small(samplers=["margin"], budgets=[3], slow="iid")
     (full,) = (row for row in rows if (row.sampler, row.budget) == ("iid", 12))
@@ -105,6 +108,7 @@ def test_several_seeds_are_summed_up_and_one_is_tested(small, tmp_path):
     assert first["accuracy_mean"] == sum(iid) / 2
 
 
+@pytest.mark.slow
 def test_a_second_start_does_nothing(small, denoiser, thrifty, tmp_path):
     options = {"samplers": ["random", "iid"], "orders": {"ours": thrifty()}, "budgets": [2, 6]}
     rows = small(**options)
@@ -163,6 +167,7 @@ def test_the_answers_do_not_depend_on_the_batch(small, denoiser, task, tmp_path)
     assert found(1) == found(4) == found(64)
 
 
+@pytest.mark.slow
 def test_an_order_under_the_same_label_must_be_the_same(small, thrifty):
     small(orders={"ours": thrifty()}, budgets=[3])
     with pytest.raises(UserError, match="holds `ours` at 3 steps of another learned order"):

@@ -123,6 +123,7 @@ def test_steps_match_at_the_ceiling_the_maximum_or_a_close_mean(budget, steps, s
     assert matching(row, order) is expected
 
 
+@pytest.mark.slow
 def test_the_table_of_a_bench_is_what_its_records_say(denoiser, task, thrifty, tmp_path):
     rows = bench(
         denoiser, task, "test", samplers=["iid", "margin"], orders={"ours": thrifty()}, budgets=[5],

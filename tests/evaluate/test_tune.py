@@ -59,6 +59,7 @@ def level_of(spec):
     return make_sampler(spec, end_token=1) and float(spec.partition("=")[2].partition(",")[0])
 
 
+@pytest.mark.slow
 def test_a_fixed_quota_gets_its_best_block_and_end_rule_at_each_goal(tuned, imagine):
     imagined = imagine(
         lambda spec, budget, n: (
@@ -75,6 +76,7 @@ def test_a_fixed_quota_gets_its_best_block_and_end_rule_at_each_goal(tuned, imag
     assert len(imagined.asked) - len(firsts) <= 2 * (3 + 1), "only the finalists go on to all problems"
 
 
+@pytest.mark.slow
 def test_an_adaptive_one_must_keep_to_the_mean_steps(tuned, imagine):
     """The slower the better, at 10 steps times the level: 0.3 and 0.4 are in the table, 0.35 to 0.365 is sought."""
 
@@ -104,6 +106,7 @@ def test_one_that_only_kept_to_the_steps_on_the_few_problems_is_out(tuned, imagi
     assert (found.most.accuracy, found.most.steps_mean) == (0.9, 6.0)
 
 
+@pytest.mark.slow
 def test_something_always_stays_within_the_goal(tuned, imagine):
     imagine(lambda spec, budget, n: (0.1 * budget, budget))
     found = tuned(["entropy-bounded"])["entropy-bounded"]
@@ -144,6 +147,7 @@ def test_what_was_measured_is_not_measured_again(denoiser, tuned, tmp_path, monk
         assert entry["steps_max"] <= entry["budget"]
 
 
+@pytest.mark.slow
 def test_what_was_measured_before_an_interruption_is_kept(tuned, imagine, tmp_path):
     def interrupted(spec, budget, n):
         if "block=8" in spec:

@@ -24,6 +24,7 @@ def test_the_choice_is_the_same_however_the_file_is_ordered(made):
     assert len(choose(records, 99)) == len(records)
 
 
+@pytest.mark.slow
 def test_records_come_out_again_and_a_changed_one_does_not(made, text_denoiser, task):
     header, records = made
     chosen = choose(records, 4)
@@ -35,6 +36,7 @@ def test_records_come_out_again_and_a_changed_one_does_not(made, text_denoiser, 
     assert third.differences == []
 
 
+@pytest.mark.slow
 def test_a_learned_order_is_run_again_as_it_is(text_denoiser, task, thrifty, tmp_path):
     orders = {"ours": thrifty()}
     bench(text_denoiser, task, "test", orders=orders, budgets=[3], one_per_step=["ours"], count=1, out=tmp_path)

@@ -46,6 +46,7 @@ def test_the_heuristics_are_samplers_we_have() -> None:
     assert set(HEURISTICS) <= set(SAMPLERS)
 
 
+@pytest.mark.slow
 def test_a_measured_cell_is_in_order() -> None:
     cell = measure("pairs", 0, 2, updates=20)
     assert cell.entropy <= cell.randomised + cell.certificate

@@ -17,6 +17,7 @@ from unmask.samplers.learned import Learned
 from .problems import random_joint
 
 
+@pytest.mark.slow
 def test_the_same_seed_and_updates_give_the_same_order() -> None:
     joint = random_joint(0, 4, 2)
     first, second = (learn(joint, 2, seed=3, updates=30) for _ in range(2))
@@ -161,6 +162,7 @@ def test_the_decode_rule_is_the_best_there_is_and_never_worse_than_drawing() -> 
     assert RULES[each.index(min(each))] == found.rule == found.unmasker.rule
 
 
+@pytest.mark.slow
 def test_one_sample_at_a_time_is_another_objective() -> None:
     joint = instance("pairs", 904)
     recipe = replace(RECIPE, samples=4)

@@ -89,6 +89,7 @@ def test_same_data_same_examples(task: Task, tmp_path: Path) -> None:
         assert checksum(again, split) == checksum(task, split)
 
 
+@pytest.mark.slow
 def test_checksum_tells_splits_apart(task: Task) -> None:
     sums = [checksum(task, split) for split in task.splits]
     assert len(set(sums)) == len(sums)

@@ -94,6 +94,7 @@ def digest(texts: Iterable[str]) -> str:
     return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
+@pytest.mark.slow
 def test_version_1_of_problems_and_of_writing_are_frozen(problems: dict[str, list[Problem]]) -> None:
     for split, (plain, written) in GOLDEN.items():
         first = problems[split][:300]

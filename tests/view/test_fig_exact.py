@@ -26,6 +26,7 @@ def test_cells_without_a_gap_are_left_out(records: tuple[Path, Path]) -> None:
     assert grouped(read_cells(records[1]), "recipe") == {"coins": [(2, 50.0)]}
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_file(records: tuple[Path, Path], tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         draw(*records, tmp_path / name)
