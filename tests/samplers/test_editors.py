@@ -37,7 +37,11 @@ def test_a_row_ends_within_its_budget_and_keeps_its_prompt(confident):
     and nothing is taken back. When a position was revealed is the last time it was."""
     case = confident([0.6, 0.7, 0.8, 0.9], visible=(0,))
     seen = []
-    note = lambda step: seen.append((~step.after.masked[0]).nonzero().flatten().tolist())  # noqa: E731
+
+    def note(step) -> None:
+        assert step.number <= 4, "a loop that takes back at the last step would go on for ever"
+        seen.append((~step.after.masked[0]).nonzero().flatten().tolist())
+
     decoded = case.decode(Greedy(), 4, on_step=note)
     assert seen == [[0, 1], [0, 2], [0, 1], [0, 1, 2, 3]]
     assert decoded.revealed_at[0].tolist() == [0, 3, 4, 4]

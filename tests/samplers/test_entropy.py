@@ -35,3 +35,16 @@ def test_draws_are_without_replacement(fixed):
 def test_a_negative_temperature_is_refused():
     with pytest.raises(UserError, match="alg_temp must be a number of at least 0, got -1"):
         Entropy(alg_temp=-1)
+
+
+def test_the_tail_of_the_noise_is_not_rounded_away(fixed):
+    """Uniforms of 1 - 2^-30 and 1 - 2^-40 are both 1 in float32, where their noise would tie at infinity."""
+
+    class Nearly:
+        def uniform(self, purpose: str) -> torch.Tensor:
+            return 1 - torch.tensor([[2.0**-30, 2.0**-40]], dtype=torch.float64)
+
+    case = fixed([[0.5, 0.5], [0.5, 0.5]])
+    canvas = case.canvas(2)
+    chosen, _ = Entropy(alg_temp=1.0).select(canvas, case(canvas), None, None, Nearly())
+    assert chosen.positions.tolist() == [[False, True]]

@@ -1,7 +1,11 @@
 import pytest
+import torch
 
+from unmask.core.canvas import Canvas
+from unmask.core.draws import Draws
 from unmask.core.errors import UserError
-from unmask.samplers.slowfast import SlowFast
+from unmask.denoisers.base import Denoised
+from unmask.samplers.slowfast import Cycle, SlowFast
 
 # three tokens, so that confidences below one half are possible; .25 is below `reach`
 SURE = {0.95: [0.95, 0.05, 0, 0], 0.6: [0.6, 0.4, 0, 0], 0.5: [0.5, 0.5, 0, 0], 0.25: [0.25] * 4}
@@ -45,3 +49,13 @@ def test_nothing_within_reach_is_a_stretch_of_one(fixed):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(UserError, match=rf"{next(iter(options))} must be a (whole )?number"):
         SlowFast(**options)
+
+
+def test_a_stretch_is_that_of_its_own_row():
+    """Row 0 has its stretch end at column 1, row 1 at column 3. Fast, row 0 leaves column 2, sure or not, for later."""
+    masked = torch.tensor([[True, True, True, True], [True, True, True, True]])
+    canvas = Canvas.make(torch.zeros(2, 4, dtype=torch.long), masked, 9)
+    said = Denoised.from_logits(canvas, torch.tensor([[0.95, 0.05]] * 8).log())
+    state = Cycle(torch.tensor([True, True]), torch.tensor([2, 2]), torch.tensor([1, 3]))
+    chosen, _ = SlowFast().select(canvas, said, None, state, Draws(0).at(canvas))
+    assert chosen.positions.tolist() == [[True, True, False, False], [True] * 4]
