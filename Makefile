@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/unmask demo
 
 test: $(VENV)/.installed
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2
 
 check: lint types
 	@$(BIN)/python -m pytest -m "not slow and not gpu" -n 2
