@@ -17,6 +17,7 @@ from unmask.denoisers.hub import load_denoiser
 from unmask.orders.folder import LearnedOrder, load_order
 from unmask.samplers import Unmasker, make_sampler
 from unmask.samplers.generate import Generation, decode
+from unmask.samplers.trace import Trace, make_trace, read_traces, write_traces
 from unmask.tasks import make_task
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "Generation",
     "LearnedOrder",
     "TextDenoiser",
+    "Trace",
     "Unmasker",
     "UserError",
     "__version__",
@@ -38,4 +40,7 @@ __all__ = [
     "load_order",
     "make_sampler",
     "make_task",
+    "make_trace",
+    "read_traces",
+    "write_traces",
 ]

@@ -214,7 +214,7 @@ def heat_map(name: str, budget: int, made: Heat, n: int, learned: bool) -> str:
 def played(traces: Sequence[Trace]) -> Played:
     """As many prompts as there is room for, with all their traces; the first at any rate, cut where it is endless.
 
-    first: samplers to show at once: learned orders, then the others, at the budget in the middle.
+    first: samplers to show at once, each at its budget nearest the middle, learned orders before the others.
     """
     by_prompt: dict[str, list[Trace]] = {}
     for trace in traces:
@@ -234,7 +234,10 @@ def played(traces: Sequence[Trace]) -> Played:
     budgets = sorted({trace.budget for trace in traces})
     middle = budgets[(len(budgets) - 1) // 2] if budgets else 0
     chosen = sorted(traces, key=lambda trace: (abs(trace.budget - middle), not trace.learned))
-    first = list(dict.fromkeys((trace.sampler, trace.budget) for trace in chosen))
+    nearest: dict[str, int] = {}
+    for trace in chosen:
+        nearest.setdefault(trace.sampler, trace.budget)
+    first = list(nearest.items())
     value = {"prompts": prompts, "traces": entries, "first": first}
     return Played(safe_json(value), len(prompts), len(by_prompt) - len(prompts))
 
