@@ -7,7 +7,7 @@ A table stands between `<!-- results: NAME -->` and `<!-- end -->`, where docs/r
     table.json    with the first line of records.jsonl as header.json, from `unmask bench`
     exact.jsonl   from `unmask exact`
     record.json   from benchmarks/exact_study.py or benchmarks/gradient_variance.py
-`<!-- results: NAME:sentence -->` takes one sentence of an exact.jsonl instead. No number is typed by hand.
+`<!-- results: NAME:sentence -->` (or `:seconds`) takes one sentence of an exact.jsonl instead. No number is typed by hand.
 """
 
 import json
@@ -94,15 +94,31 @@ def render_exact(folder: Path) -> str:
     counts = sorted({cell.updates for cell in cells})
     lines += ["", (
         f"{len(cells)} cells, seed {header['settings']['seed']}, {', '.join(map(str, counts))} updates each, at most "
-        f"{longest:.0f} s on one core of a busy machine; {source(header, folder)}"
+        f"{longest:.0f} s on a machine busy with other work; {source(header, folder)}"
     )]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
+def exact_cells(folder: Path) -> list[Cell]:
+    """All cells of a record."""
+    rows = (folder / "exact.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+    return [Cell.from_dict(json.loads(row)) for row in rows]
+
+
+def exact_seconds(folder: Path) -> str:
+    """How long learning takes."""
+    cells = exact_cells(folder)
+    longest = max(cells, key=lambda cell: cell.seconds)
+    return (
+        f"With a core to itself, the first instance of each family at {longest.steps} steps took at most "
+        f"{longest.seconds:.0f} s\n({longest.family}; `{folder.relative_to(ROOT)}`, {longest.updates} updates, the same "
+        "NLLs to the last digit).\n"
+    )
+
+
 def exact_sentence(folder: Path) -> str:
     """All families in a sentence."""
-    rows = (folder / "exact.jsonl").read_text(encoding="utf-8").splitlines()[1:]
-    every = summaries([Cell.from_dict(json.loads(row)) for row in rows])[-1]
+    every = summaries(exact_cells(folder))[-1]
     return (
         f"It closes {percent(every.median)} % of it in the median over {every.counted} cells with a gap, and "
         f"{percent(every.smallest)} % in the worst;\n{every.lost or 'none'} of all {every.cells} cells is worse than "
@@ -150,13 +166,16 @@ def render_bench(folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+PARTS = {"": render, "sentence": exact_sentence, "seconds": exact_seconds}
+
+
 def rewrite(text: str) -> str:
     """The page with every table made anew."""
 
     def fill(match: re.Match[str]) -> str:
         name, _, part = match[2].partition(":")
         folder = ROOT / "docs" / "records" / name
-        return match[1] + (exact_sentence(folder) if part == "sentence" else render(folder)) + match[4]
+        return match[1] + PARTS[part](folder) + match[4]
 
     return SLOT.sub(fill, text)
 
