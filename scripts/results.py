@@ -7,7 +7,8 @@ A table stands between `<!-- results: NAME -->` and `<!-- end -->`, where docs/r
     table.json    with the first line of records.jsonl as header.json, from `unmask bench`
     exact.jsonl   from `unmask exact`
     record.json   from benchmarks/exact_study.py or benchmarks/gradient_variance.py
-`<!-- results: NAME:sentence -->` (or `:seconds`) takes one sentence of an exact.jsonl instead. No number is typed by hand.
+`<!-- results: NAME:sentence -->` (or `:seconds`) takes one sentence of an exact.jsonl instead. No number
+is typed by hand.
 """
 
 import json
@@ -111,8 +112,8 @@ def exact_seconds(folder: Path) -> str:
     longest = max(cells, key=lambda cell: cell.seconds)
     return (
         f"With a core to itself, the first instance of each family at {longest.steps} steps took at most "
-        f"{longest.seconds:.0f} s\n({longest.family}; `{folder.relative_to(ROOT)}`, {longest.updates} updates, the same "
-        "NLLs to the last digit).\n"
+        f"{longest.seconds:.0f} s\n({longest.family}; `{folder.relative_to(ROOT)}`, {longest.updates} updates, the "
+        "same NLLs to the last digit).\n"
     )
 
 
