@@ -18,14 +18,15 @@ print(json.dumps({"seconds": taken, "modules": sorted({name.partition(".")[0] fo
 """
 
 
+def fresh() -> dict:
+    """What a fresh interpreter says after `import torch, unmask`."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 @pytest.fixture(scope="module")
 def imported() -> dict:
-    """What a fresh interpreter says after `import torch, unmask`; the quickest of three, for others use the machine."""
-    said = [
-        json.loads(subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True).stdout)
-        for _ in range(3)
-    ]
-    return min(said, key=lambda one: one["seconds"])
+    return fresh()
 
 
 @pytest.mark.parametrize("heavy", ["transformers", "matplotlib", "datasets", "tyro", "huggingface_hub"])
@@ -34,6 +35,8 @@ def test_importing_unmask_leaves_out(imported: dict, heavy: str) -> None:
 
 
 def test_importing_unmask_adds_less_than_a_second_to_torch(imported: dict) -> None:
+    if imported["seconds"] >= 1:  # others may be using the machine: the quickest of three
+        imported = min((fresh() for _ in range(2)), key=lambda one: one["seconds"])
     assert imported["seconds"] < 1
 
 

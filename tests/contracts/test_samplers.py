@@ -34,6 +34,7 @@ WRAPPINGS = (
     "exit=prophet,answer=3,block=2",
 )
 PART_OF_ANOTHER = ("block=3", "eot=defer", "pace=true", "pace=exact")  # slow together, and the others have them too
+QUICKLY_WRAPPED = ("random", "threshold", "slowfast")  # drawn, adaptive, with a state; around the others wraps are slow
 AROUND_EDITORS = ("", "block=3")
 EDITORS = tuple(name for name, kind in SAMPLERS.items() if hasattr(kind, "edit"))
 UNMASKERS = tuple(name for name in SAMPLERS if name not in EDITORS)
@@ -165,10 +166,14 @@ OF_EDITORS = {name: case for name, case in CASES.items() if isinstance(case, Edi
 OF_UNMASKERS = {name: case for name, case in CASES.items() if name not in OF_EDITORS}
 
 
-
 def over(cases: dict[str, AnyUnmasker]) -> pytest.MarkDecorator:
-    """One test for each case; those in PART_OF_ANOTHER are left to the whole suite, but for the editors'."""
-    slow = {name for name in OF_UNMASKERS if name.partition(":")[2] in PART_OF_ANOTHER}
+    """One test for each case; most wraps are left to the whole suite, but for the editors'."""
+    wrapped = {name: name.partition(":") for name in OF_UNMASKERS if name.partition(":")[2] in WRAPPINGS[1:]}
+    slow = {
+        name
+        for name, (inner, _, options) in wrapped.items()
+        if options in PART_OF_ANOTHER or inner not in QUICKLY_WRAPPED
+    }
     marks = {name: [pytest.mark.slow] if name in slow else [] for name in cases}
     return pytest.mark.parametrize(
         "unmasker", [pytest.param(case, id=name, marks=marks[name]) for name, case in cases.items()]

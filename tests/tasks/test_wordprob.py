@@ -116,6 +116,7 @@ def test_example_worked_by_hand() -> None:
         )
 
 
+@pytest.mark.slow
 def test_every_equation_is_true_and_small(everything: list[Problem]) -> None:
     for made in everything:
         assert re.fullmatch(r"(<<\d+([-+*/]\d+){1,2}=\d+>> )+#### \d+", made.response), made.response
@@ -126,6 +127,7 @@ def test_every_equation_is_true_and_small(everything: list[Problem]) -> None:
         assert made.response.endswith(f"={made.answer}>> #### {made.answer}")
 
 
+@pytest.mark.slow
 def test_every_operand_is_in_the_question_or_an_earlier_result(everything: list[Problem]) -> None:
     for made in everything:
         known = {int(x) for x in re.findall(r"\d+", made.question)}
@@ -144,6 +146,7 @@ def test_every_number_of_a_template_and_every_result_is_used() -> None:
         assert set(uses(story)) == {f"r{i}" for i in range(1, len(story.steps))}, story.template.key
 
 
+@pytest.mark.slow
 def test_multiplication_has_a_small_factor_mostly(everything: list[Problem]) -> None:
     factors = [re.split(r"\*", x) for made in everything for x in re.findall(r"\d+\*\d+", made.response)]
     assert sum(min(int(a), int(b)) <= 9 for a, b in factors) > 0.97 * len(factors)
@@ -159,6 +162,7 @@ def test_template_counts() -> None:
     assert len(set(templates.HE + templates.SHE)) >= 40
 
 
+@pytest.mark.slow
 def test_held_out_templates_are_only_in_their_split(problems: dict[str, list[Problem]]) -> None:
     seen, held_out = {template.key for template in SEEN}, {template.key for template in HELD_OUT}
     for split, made in problems.items():
@@ -176,6 +180,7 @@ def test_operation_counts_and_shapes() -> None:
     assert any(len(step.operators) == 2 for story in STORIES["train"] for step in story.steps)
 
 
+@pytest.mark.slow
 def test_splits_share_no_numbers(problems: dict[str, list[Problem]]) -> None:
     used: dict[str, set[tuple[str, tuple[int, ...]]]] = defaultdict(set)
     for split, made in problems.items():
@@ -194,11 +199,13 @@ def test_bucket_ranges_do_not_meet() -> None:
     assert bucket("x", {"a": 3, "b": 5}) == bucket("x", {"a": 5, "b": 3})
 
 
+@pytest.mark.slow
 def test_examples_nearly_unique(problems: dict[str, list[Problem]]) -> None:
     for split, made in problems.items():
         assert len({each.question for each in made}) > 0.97 * len(made), split
 
 
+@pytest.mark.slow
 def test_the_plain_response_is_a_function_of_the_question_and_the_other_is_not(everything: list[Problem]) -> None:
     answers: dict[str, str] = {}
     for made in everything:
@@ -206,6 +213,7 @@ def test_the_plain_response_is_a_function_of_the_question_and_the_other_is_not(e
     assert 0.6 < sum(made.plain != made.response for made in everything) / len(everything) < 0.8
 
 
+@pytest.mark.slow
 def test_both_responses_say_the_same(everything: list[Problem]) -> None:
     """The same equations but for the order of theirs and of their operands, each after what it uses."""
     for made in everything:
@@ -254,6 +262,7 @@ def test_a_rearrangement_that_leaves_the_numbers_half_way_is_not_made() -> None:
     assert {write(step, numbers, Random(f"{seed}"))[0] for seed in range(50)} == {"<<12-9+5=8>>"}
 
 
+@pytest.mark.slow
 def test_a_third_carries_a_distractor_anywhere_but_at_the_end(problems: dict[str, list[Problem]]) -> None:
     made = problems["train"]
     share = sum(each.distractor is not None for each in made) / len(made)
@@ -266,6 +275,7 @@ def test_a_third_carries_a_distractor_anywhere_but_at_the_end(problems: dict[str
     }
 
 
+@pytest.mark.slow
 def test_questions_are_compact_and_complete(everything: list[Problem]) -> None:
     lengths = [len(made.question.split()) for made in everything]
     assert max(lengths) <= 60

@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid
 
 from unmask.core.draws import StepDraws
 from unmask.core.numerics import log1mexp
-from unmask.reveals.coins import Coins, log_any
+from unmask.reveals.coins import CoinLaw, Coins, log_any
 
 # Coins stay between sigmoid(-15) = 3e-7 and 1 - 3e-7: no log-probability leaves float32, and no divergence
 # explodes. The gradient is zero beyond.
@@ -19,7 +19,7 @@ LARGEST_LOG_COIN = -1e-6  # of a coin that was scaled up
 
 
 @dataclass(frozen=True)
-class Bernoulli:
+class Bernoulli(CoinLaw):
     """p_i = sigmoid(logits_i) at every masked position, given that at least one is revealed (equation 4).
 
     log p(S) = sum_i log Bern(S_i; p_i) - log(1 - prod_i(1 - p_i))
@@ -79,22 +79,6 @@ class Bernoulli:
         nothing = torch.zeros_like(log_keep[:, 0])
         normaliser = log_any(log_keep, self.masked) if self.non_empty else nothing
         return Coins(self.masked, torch.zeros_like(self.masked), log_reveal, log_keep, normaliser)
-
-    def probabilities(self) -> Tensor:
-        """[B, L]: p_i, the coins before conditioning; 0 where not masked."""
-        return self.coins.probabilities()
-
-    def log_prob(self, positions: Tensor) -> Tensor:
-        """[B]: log-probability of `positions` (bool [B, L]); 0 on finished rows, -inf if impossible."""
-        return self.coins.log_prob(positions, empty_allowed=self.may_be_empty)
-
-    def inclusion(self) -> Tensor:
-        """[B, L]: p_i / Z with Z = 1 - prod_j(1 - p_j) (Z = 1 if not conditioned); 0 where not masked."""
-        return self.coins.inclusion()
-
-    def entropy(self) -> Tensor:
-        """[B]: entropy of the conditioned law, not the sum of the coins'; 0 on finished rows."""
-        return self.coins.entropy()
 
     def sample(self, draws: StepDraws) -> Tensor:
         """bool [B, L]: an exact draw from one uniform per position, without rejection.

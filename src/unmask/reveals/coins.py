@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unmask.core.draws import StepDraws
 from unmask.core.numerics import NEG_INF, log1mexp
 
 
@@ -54,6 +55,46 @@ class Coins(NamedTuple):
         inclusion = self.inclusion()
         expected = (inclusion * self.log_reveal + (1 - inclusion) * self.log_keep).sum(-1)
         return self.log_normaliser - expected
+
+
+class CoinLaw:
+    """Base of the laws that are `coins`, with everything that follows from them; see `RevealLaw` for the shapes."""
+
+    masked: Tensor
+
+    @property
+    def coins(self) -> Coins:
+        """The coins on the log scale."""
+        raise NotImplementedError
+
+    @property
+    def may_be_empty(self) -> bool:
+        """True where all coins may fail."""
+        raise NotImplementedError
+
+    def probabilities(self) -> Tensor:
+        """[B, L]: the chance of each coin, before any conditioning; 0 where not masked."""
+        return self.coins.probabilities()
+
+    def log_prob(self, positions: Tensor) -> Tensor:
+        """[B]: log-probability of `positions` (bool [B, L]); 0 on finished rows, -inf if impossible.
+
+        A certain coin adds 0 when revealed, with no gradient.
+        """
+        return self.coins.log_prob(positions, empty_allowed=self.may_be_empty)
+
+    def inclusion(self) -> Tensor:
+        """[B, L]: how probable it is that each position is revealed; 0 where not masked."""
+        return self.coins.inclusion()
+
+    def entropy(self) -> Tensor:
+        """[B]: entropy of the set, given whatever the law is conditioned on; 0 on finished rows."""
+        return self.coins.entropy()
+
+    def sample(self, draws: StepDraws) -> Tensor:
+        """bool [B, L]: every coin once, one uniform per position; for laws conditioned on nothing."""
+        with torch.no_grad():
+            return self.masked & (draws.uniform("reveal") < self.coins.log_reveal.double().exp())
 
 
 def log_any(log_keep: Tensor, masked: Tensor) -> Tensor:

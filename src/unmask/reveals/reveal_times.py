@@ -6,15 +6,14 @@ import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
-from unmask.core.draws import StepDraws
-from unmask.reveals.coins import Coins
+from unmask.reveals.coins import CoinLaw, Coins
 
 # Coins stay this far from certain, so that no log-probability is infinite where the other outcome is drawn.
 SMALLEST_CHANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class RevealTimes:
+class RevealTimes(CoinLaw):
     """Position i is revealed at step t_i, drawn from a categorical of its own; this is step t of that plan.
 
     Given that it is still masked, it is revealed now with its hazard,
@@ -53,24 +52,3 @@ class RevealTimes:
     def at_step(logits: Tensor, canvas: Canvas) -> "RevealTimes":
         """The law of the step a canvas stands at: a `ScoreLaw`, for the bound with this posterior."""
         return RevealTimes(logits, canvas.step, canvas.masked)
-
-    def probabilities(self) -> Tensor:
-        """[B, L]: h_i; 0 where not masked."""
-        return self.coins.probabilities()
-
-    def log_prob(self, positions: Tensor) -> Tensor:
-        """[B]: log-probability of `positions` (bool [B, L]); 0 on finished rows, -inf if impossible."""
-        return self.coins.log_prob(positions, empty_allowed=True)
-
-    def inclusion(self) -> Tensor:
-        """[B, L]: h_i; 0 where not masked."""
-        return self.coins.inclusion()
-
-    def entropy(self) -> Tensor:
-        """[B]: the summed entropy of the coins; 0 on finished rows."""
-        return self.coins.entropy()
-
-    def sample(self, draws: StepDraws) -> Tensor:
-        """bool [B, L]: every coin once, one uniform per position."""
-        with torch.no_grad():
-            return self.masked & (draws.uniform("reveal") < self.coins.log_reveal.double().exp())

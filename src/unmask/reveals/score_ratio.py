@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
-from unmask.core.draws import StepDraws
 from unmask.core.numerics import NEG_INF, log1mexp
 from unmask.reveals.base import RevealLaw
-from unmask.reveals.coins import Coins
+from unmask.reveals.coins import CoinLaw, Coins
 
 # A coin this close to certain counts as certain, which moves its probability by less than 1e-6. That it fails
 # has probability 1 - q and score 1 / (1 - q), so the variance of the score term would have no limit.
@@ -18,7 +17,7 @@ CERTAIN_LOG_PROB = -1e-6
 
 
 @dataclass(frozen=True)
-class ScoreRatio:
+class ScoreRatio(CoinLaw):
     """q_i = exp((s_i - max_{j in M} s_j) / tau), independent coins over the masked M (equation 3, ours).
 
     The best masked position has q = 1, so something is always revealed and no normaliser is needed. Only
@@ -51,30 +50,6 @@ class ScoreRatio:
         log_reveal = torch.where(tossed, log_prob, 0.0)
         log_keep = torch.where(tossed, log1mexp(torch.where(tossed, log_prob, -1.0)), 0.0)
         return Coins(self.masked, certain, log_reveal, log_keep, torch.zeros_like(log_keep[:, 0]))
-
-    def probabilities(self) -> Tensor:
-        """[B, L]: q_i; 0 where not masked."""
-        return self.coins.probabilities()
-
-    def log_prob(self, positions: Tensor) -> Tensor:
-        """[B]: log-probability of `positions` (bool [B, L]); 0 on finished rows, -inf if impossible.
-
-        A certain coin adds 0 when revealed, with no gradient.
-        """
-        return self.coins.log_prob(positions, empty_allowed=False)
-
-    def inclusion(self) -> Tensor:
-        """[B, L]: q_i; 0 where not masked."""
-        return self.coins.inclusion()
-
-    def entropy(self) -> Tensor:
-        """[B]: the summed entropy of the coins; 0 on finished rows."""
-        return self.coins.entropy()
-
-    def sample(self, draws: StepDraws) -> Tensor:
-        """bool [B, L]: every coin once, one uniform per position."""
-        with torch.no_grad():
-            return self.masked & (draws.uniform("reveal") < self.coins.log_reveal.double().exp())
 
 
 # How scores (N rows, of any shape the family needs) become the posterior's law on canvases of N rows.

@@ -119,3 +119,19 @@ class Stateless:
     def init(self, canvas: Canvas) -> State:
         """No state."""
         return None
+
+
+class Wrapper:
+    """Base of what stands around another sampler: looks at drawn tokens, and may be empty, exactly if `inner` does."""
+
+    inner: "AnyUnmasker"
+
+    @property
+    def reads_tokens(self) -> bool:
+        """As `inner`."""
+        return self.inner.reads_tokens
+
+    @property
+    def may_be_empty(self) -> bool:
+        """As `inner`."""
+        return self.inner.may_be_empty

@@ -12,7 +12,7 @@ from unmask.core.draws import StepDraws
 from unmask.core.errors import UserError
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
-from unmask.samplers.base import Edit, Editor, Selection, State, Unmasker
+from unmask.samplers.base import Edit, Editor, Selection, State, Unmasker, Wrapper
 from unmask.samplers.options import check_whole
 from unmask.samplers.state import where_rows
 
@@ -46,7 +46,7 @@ def split_evenly(item: Tensor, items: Tensor, groups: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Blockwise:
+class Blockwise(Wrapper):
     """Run `inner` on one block after the other, each as if it were the whole response.
 
     Blocks are `size` positions long, counted from the row's first masked position at the start; those with
@@ -68,16 +68,6 @@ class Blockwise:
         if isinstance(self.inner, Editor):
             raise UserError(f"{type(self.inner).__name__} re-masks what it wrote; put it into a BlockwiseEditor")
 
-    @property
-    def reads_tokens(self) -> bool:
-        """As `inner`."""
-        return self.inner.reads_tokens
-
-    @property
-    def may_be_empty(self) -> bool:
-        """As `inner`."""
-        return self.inner.may_be_empty
-
     def init(self, canvas: Canvas) -> BlockState:
         """Blocks are counted on what is masked now."""
         return plan_blocks(canvas, self.size, self.inner.init(canvas))
@@ -96,7 +86,7 @@ class Blockwise:
 
 
 @dataclass(frozen=True)
-class BlockwiseEditor:
+class BlockwiseEditor(Wrapper):
     """`Blockwise` for samplers that re-mask: only within the open block, and not at its last step.
 
     What is written in a block stays once the block is done, as in WINO (arXiv 2507.18578). A block ends when nothing
@@ -108,16 +98,6 @@ class BlockwiseEditor:
 
     def __post_init__(self) -> None:
         check_whole("block", self.size, 1)
-
-    @property
-    def reads_tokens(self) -> bool:
-        """As `inner`."""
-        return self.inner.reads_tokens
-
-    @property
-    def may_be_empty(self) -> bool:
-        """As `inner`."""
-        return self.inner.may_be_empty
 
     @property
     def rereads(self) -> bool:

@@ -10,12 +10,12 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
 from unmask.core.numerics import even_quota, rank_within_row
 from unmask.denoisers.base import Denoised
-from unmask.samplers.base import Selection, State, Unmasker
+from unmask.samplers.base import Selection, State, Unmasker, Wrapper
 from unmask.samplers.editors import refuse_editor
 
 
 @dataclass(frozen=True)
-class Budgeted:
+class Budgeted(Wrapper):
     """Top up what `inner` chose to the even quota, so that nothing piles up at the last step.
 
     The quota is what is masked split evenly over the steps left; positions are added by `inner`'s priority.
@@ -32,11 +32,6 @@ class Budgeted:
 
     def __post_init__(self) -> None:
         refuse_editor("a pace", self.inner)
-
-    @property
-    def reads_tokens(self) -> bool:
-        """As `inner`."""
-        return self.inner.reads_tokens
 
     def init(self, canvas: Canvas) -> State:
         """The inner sampler's state."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
 from unmask.denoisers.base import Denoised
-from unmask.samplers.base import Selection, State, Unmasker
+from unmask.samplers.base import Selection, State, Unmasker, Wrapper
 from unmask.samplers.editors import refuse_editor
 from unmask.samplers.options import check_answer
 
@@ -25,7 +25,7 @@ class Region(NamedTuple):
 
 
 @dataclass(frozen=True)
-class EarlyExit:
+class EarlyExit(Wrapper):
     """Reveal all that is left as soon as the mean top-2 gap over the answer is large enough, else what `inner` says.
 
     The gap of a position is log p1 - log p2, that of its two largest logits. Enough is 7.5 while less than .33 of the
@@ -46,16 +46,6 @@ class EarlyExit:
     def __post_init__(self) -> None:
         check_answer("answer", self.answer)
         refuse_editor("an early exit", self.inner)
-
-    @property
-    def reads_tokens(self) -> bool:
-        """As `inner`."""
-        return self.inner.reads_tokens
-
-    @property
-    def may_be_empty(self) -> bool:
-        """As `inner`."""
-        return self.inner.may_be_empty
 
     def init(self, canvas: Canvas) -> State:
         """The inner sampler's state; with it the region, where it is not everything."""

@@ -9,7 +9,7 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
-from unmask.samplers.base import Selection, State, Unmasker
+from unmask.samplers.base import Selection, State, Unmasker, Wrapper
 from unmask.samplers.editors import refuse_editor
 from unmask.samplers.options import check_choice
 
@@ -18,7 +18,7 @@ END_RULES = ("free", "defer", "tail")
 
 
 @dataclass(frozen=True)
-class EndOfText:
+class EndOfText(Wrapper):
     """Hold back the positions whose most probable token is `end_token`, so that they do not fill the canvas.
 
     Denoisers trained on padded answers are surest of the end token. Ranked by confidence it is written
@@ -45,16 +45,6 @@ class EndOfText:
     def __post_init__(self) -> None:
         check_choice("eot", self.rule, END_RULES)
         refuse_editor("an end-of-text rule", self.inner)
-
-    @property
-    def reads_tokens(self) -> bool:
-        """As `inner`."""
-        return self.inner.reads_tokens
-
-    @property
-    def may_be_empty(self) -> bool:
-        """As `inner`."""
-        return self.inner.may_be_empty
 
     def init(self, canvas: Canvas) -> State:
         """The inner sampler's state."""
