@@ -1,5 +1,5 @@
 # demo: the whole story in minutes · test: everything · check: what to run before a commit (under a minute)
-.PHONY: demo test check lint types clean
+.PHONY: demo test check fast lint types clean
 .DEFAULT_GOAL := check
 
 VENV := .venv
@@ -14,7 +14,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	@$(BIN)/python -m pytest -n 2
 
-check: lint types
+check: $(VENV)/.installed
+	@$(MAKE) --no-print-directory -j 3 lint types fast
+
+fast: $(VENV)/.installed
 	@$(BIN)/python -m pytest -m "not slow and not gpu" -n 2
 
 lint: $(VENV)/.installed

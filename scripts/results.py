@@ -21,7 +21,7 @@ from typing import Any
 from unmask.exact.gap import Cell, summaries
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "guides" / "exact.md")
+PAGES = tuple(ROOT / page for page in ("README.md", "docs/results.md", "docs/guides/exact.md", "docs/guides/measuring.md"))
 SLOT = re.compile(r"(<!-- results: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -127,6 +127,16 @@ def exact_sentence(folder: Path) -> str:
     )
 
 
+def over(rows: list[dict[str, Any]], name: str, base: str) -> list[float]:
+    """Median ratio of an estimator's cost to that of another on the same texts, at each share of the training."""
+    cost = {(row["family"], row["steps"], row["trained"], row["estimator"]): row["cost"] for row in rows}
+    ratios: dict[float, list[float]] = {}
+    for (family, steps, trained, estimator), own in cost.items():
+        if estimator.startswith(name):
+            ratios.setdefault(trained, []).append(own / cost[family, steps, trained, base])
+    return [median(found) for _, found in sorted(ratios.items())]
+
+
 def render_record(folder: Path) -> str:
     """The study of recipes, or the variance of estimators."""
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
@@ -134,6 +144,8 @@ def render_record(folder: Path) -> str:
         lines = ["| estimator | at the start | after 10 % | after 50 % |", "|---|---|---|---|"]
         for name, row in record["ratios"].items():
             lines.append(f"| {name} | {' | '.join(f'{ratio:.2f}' for ratio in row.values())} |")
+        shared = " / ".join(f"{ratio:.2f}" for ratio in over(record["rows"], "default", "K=2, one step"))
+        lines += ["", f"Over `K=2, one step`, whose two orders share their step, the default's is {shared}."]
         told = f"median deviation from the enumerated gradient {record['deviation']:.2f} times the expected"
         return "\n".join([*lines, "", f"{told}; {source(record, folder)}"]) + "\n"
     found: dict[str, list[dict[str, Any]]] = {}

@@ -346,6 +346,7 @@ def test_inside_a_wrapper_only_what_is_left_open_counts(unmasker, canvas, seed):
     assert_same(ours.positions, theirs.positions)
 
 
+@pytest.mark.slow
 @every_sampler
 @some_examples(4)
 @given(canvas=canvases(), seed=st.integers(0, 3), temperature=st.sampled_from([0.0, 0.7]))

@@ -41,6 +41,7 @@ def test_the_script_is_bash() -> None:
     subprocess.run(["bash", "-n", str(SCRIPT)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["wordprob", "gsm8k", "mwp", "jsonl"])
 @pytest.mark.parametrize("quick", ["", "1"])
 @pytest.mark.parametrize("compiled", ["", "1"])

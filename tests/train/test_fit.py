@@ -46,6 +46,7 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_others(fit_confi
     assert torch.equal(torch.get_rng_state(), before), "the global generator is never touched"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("crash", "every"), [(1, 2), (3, 2), (5, 2), (6, 1)])
 @pytest.mark.parametrize("muon_rate", [0.0, 0.02])
 def test_a_run_that_died_and_went_on_ends_as_if_it_had_not(
