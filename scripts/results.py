@@ -21,7 +21,8 @@ from typing import Any
 from unmask.exact.gap import Cell, summaries
 
 ROOT = Path(__file__).parents[1]
-PAGES = tuple(ROOT / page for page in ("README.md", "docs/results.md", "docs/guides/exact.md", "docs/guides/measuring.md"))
+WITH_TABLES = ("README.md", "docs/results.md", "docs/guides/exact.md", "docs/guides/measuring.md")
+PAGES = tuple(ROOT / page for page in WITH_TABLES)
 SLOT = re.compile(r"(<!-- results: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
