@@ -42,7 +42,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def told(versus: dict[str, Any]) -> str:
-    """How far the learned order is ahead; with its interval and Holm's p in tables that hold them."""
+    """How far the reference is ahead; with its interval and Holm's p in tables that hold them."""
     points, p = f"{versus['points']:+.1f}", f"p = {versus['p']:.2g}"
     if "holm" not in versus:
         return f"{points} ({p})"
@@ -170,8 +170,11 @@ def render_bench(folder: Path) -> str:
     header = json.loads((folder / "header.json").read_text(encoding="utf-8"))
     config = header["config"]
     rows.sort(key=lambda row: (row["budget"], -row["accuracy"]))
+    against = config.get("against")
+    reference = f"`{against.partition('@')[0]}`" if against else "learned"
+    names = ("sampler", "budget", "steps, mean [min, max]", "NFE", "tokens / pass", "accuracy, % [95 %]")
     lines = [
-        "| sampler | budget | steps, mean [min, max] | NFE | tokens / pass | accuracy, % [95 %] | learned ahead by |",
+        f"| {' | '.join(names)} | {reference} ahead by |",
         "|---|---|---|---|---|---|---|",
         *(line(row) for row in rows),
         "",

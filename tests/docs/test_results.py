@@ -20,7 +20,7 @@ def results() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/guides/exact.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/guides/exact.md", "docs/guides/measuring.md"])
 def test_tables_say_what_the_records_say(results: ModuleType, page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert results.rewrite(text) == text
