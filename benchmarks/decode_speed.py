@@ -13,8 +13,8 @@
     caches    approximate caches against the exact path on validation problems: time, accuracy, texts that stay the same
     compile   a compiled trunk against a plain one
 
-After warm-up, cases that are compared take turns; a ratio is that of one turn, and its median and quartiles are
-reported. Seconds are in the record for whoever repeats it on the same machine.
+After warm-up, cases that are compared take turns, each turn in the opposite order of the last; a ratio is that of one
+turn, and its median and quartiles are reported. Seconds are in the record for whoever repeats it on the same machine.
 """
 
 import argparse
@@ -63,13 +63,16 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def take_turns(cases: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each case, one after the other `repeats` times, after one call of each that does not count."""
+    """Seconds of each case, one after the other `repeats` times, after one call of each that does not count.
+
+    Every other turn runs backwards: a machine that gets slower or faster meanwhile favours none of them.
+    """
     for call in cases.values():
         call()
     taken: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(repeats):
-        for name, call in cases.items():
-            taken[name].append(seconds(call))
+    for turn in range(repeats):
+        for name in list(cases)[:: 1 if turn % 2 == 0 else -1]:
+            taken[name].append(seconds(cases[name]))
     return taken
 
 
@@ -250,7 +253,7 @@ def memory_child(case: str, given: argparse.Namespace) -> None:
     shape = (rows, length)
     canvas = Canvas.make(torch.zeros(shape, dtype=torch.long), torch.ones(shape, dtype=torch.bool), 1)
     bare_passes(network, [canvas.take(torch.tensor([0])).restrict(torch.arange(length)[None] < 1)])  # warm up
-    before = peak_mib()
+    before = forget_peak()
     if case == "ours":
         decode_canvas(network, canvas, make_sampler("top-prob"))
     elif case == "bare":
@@ -261,8 +264,22 @@ def memory_child(case: str, given: argparse.Namespace) -> None:
 
 
 def peak_mib() -> float:
-    """The most memory this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory this process has held since `forget_peak`, or since it began where that has no say."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
+        return int(lines["VmHWM"].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def forget_peak() -> float:
+    """Start the peak anew from what is held now (Linux; elsewhere it stays), and say what it starts from.
+
+    Importing torch holds more for a moment than it keeps, enough to hide what a lean decode needs.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    return peak_mib()
 
 
 def memory(given: argparse.Namespace) -> dict[str, Any]:

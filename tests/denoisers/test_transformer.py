@@ -9,8 +9,8 @@ from torch.nn.functional import pad
 
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
-from unmask.denoisers import transformer
-from unmask.denoisers.transformer import Transformer, TransformerConfig
+from unmask.denoisers import network as network_module
+from unmask.denoisers.transformer import Transformer, TransformerConfig, rotary_angles
 
 VOCABULARY, MASK = 11, 4
 SMALL = TransformerConfig(VOCABULARY, MASK, context=16, layers=2, width=16, heads=4, hidden=20)
@@ -197,7 +197,7 @@ def test_a_finished_canvas_has_an_empty_answer():
 def test_logits_in_chunks_are_the_logits_held(monkeypatch):
     network, canvas = network_of(SMALL), canvas_of(rows=4)
     held = network(canvas)
-    monkeypatch.setattr(transformer, "CHUNK_ELEMENTS", 5)
+    monkeypatch.setattr(network_module, "CHUNK_ELEMENTS", 5)
     chunked = network(canvas)
     monkeypatch.setattr("unmask.denoisers.base.CHUNK_ELEMENTS", 2 * VOCABULARY)
     assert len(chunked.chunks()) > 2
@@ -211,8 +211,8 @@ def test_logits_in_chunks_are_the_logits_held(monkeypatch):
 
 def test_logits_in_chunks_have_the_gradients_of_the_logits_held(monkeypatch):
     canvas, gradients = canvas_of(), []
-    for limit in (transformer.CHUNK_ELEMENTS, 5):
-        monkeypatch.setattr(transformer, "CHUNK_ELEMENTS", limit)
+    for limit in (network_module.CHUNK_ELEMENTS, 5):
+        monkeypatch.setattr(network_module, "CHUNK_ELEMENTS", limit)
         network = network_of(SMALL)
         denoised = network(canvas)
         denoised.log_prob(denoised.top2_tokens[:, 1]).sum().backward()
@@ -222,7 +222,7 @@ def test_logits_in_chunks_have_the_gradients_of_the_logits_held(monkeypatch):
 
 
 def test_a_pass_without_gradient_has_none_when_its_chunks_are_read_later(monkeypatch):
-    monkeypatch.setattr(transformer, "CHUNK_ELEMENTS", 5)
+    monkeypatch.setattr(network_module, "CHUNK_ELEMENTS", 5)
     with torch.no_grad():
         denoised = network_of(SMALL)(canvas_of())
     assert not denoised.log_prob(denoised.top2_tokens[:, 0]).requires_grad
@@ -250,7 +250,7 @@ def test_biases_are_on_query_key_and_value_only_where_asked_for():
 
 def test_a_bfloat16_network_still_rotates_in_float32():
     """At position 255 bfloat16 is off by a whole radian."""
-    cos, sin = transformer.rotary_angles(torch.tensor([[255]]), 4, 10_000.0, torch.bfloat16)
+    cos, sin = rotary_angles(torch.tensor([[255]]), 4, 10_000.0, torch.bfloat16)
     assert float(cos[0, 0, 0, 0]) == pytest.approx(math.cos(255), abs=1e-6)
     assert float(sin[0, 0, 0, 1]) == pytest.approx(math.sin(2.55), abs=1e-6)
     network = network_of(SMALL, torch.bfloat16)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from unmask.core.canvas import Canvas
 from unmask.core.draws import positions_from_first_valid
 from unmask.core.errors import UserError
-from unmask.denoisers.base import CHUNK_ELEMENTS, Denoised
+from unmask.denoisers.base import Denoised
+from unmask.denoisers.network import Network
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Block(nn.Module):
         return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]
 
 
-class Transformer(nn.Module):
+class Transformer(Network):
     """The denoiser: `Transformer(config)(canvas)` gives a `Denoised` whose `hidden` is the last norm's output.
 
     Rotary positions count from each row's first valid position, so padding on either side changes nothing.
@@ -142,11 +143,13 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.config = config
-        self.embed = nn.Embedding(config.vocabulary, config.width)
+        self.config: TransformerConfig = config
+        # not drawn here: `initialise` does, or a file is loaded; drawing without storage imports torch's compiler
+        blank = torch.zeros(config.vocabulary, config.width)
+        self.embed: nn.Embedding = nn.Embedding.from_pretrained(blank, freeze=False)  # type: ignore[no-untyped-call]
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
-        self.head = nn.Linear(config.width, config.vocabulary, bias=False)
+        self.head: nn.Linear = nn.Linear(config.width, config.vocabulary, bias=False)
         if config.tied:
             self.head.weight = self.embed.weight
 
@@ -177,29 +180,6 @@ class Transformer(nn.Module):
             x = block(x, cos, sin, mask)
         return self.norm(x)  # type: ignore[no-any-return]
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[M, V] from hidden states [M, D]; the mask token is impossible."""
-        logits: Tensor = self.head(hidden)
-        logits[..., self.config.mask_token] = float("-inf")  # in place: a copy costs as much as the head itself
-        return logits
-
-    def visible(self, canvas: Canvas) -> Tensor:
-        """long [B, L]: the tokens to read, the mask token where something is still to be written.
-
-        Raises UserError if the canvas is longer than the network reads.
-        """
-        columns = canvas.tokens.shape[1]  # padding among them, which does not count
-        longest = columns if columns <= self.config.context else int(canvas.valid.sum(dim=-1).max())
-        if longest > self.config.context:
-            raise UserError(
-                f"the canvas has {longest} positions but this denoiser reads at most "
-                f"{self.config.context}; shorten the prompt or the response"
-            )
-        return torch.where(canvas.masked, self.config.mask_token, canvas.tokens)
-
-    def forward(self, canvas: Canvas) -> Denoised:
-        return self.answer(canvas, self.encode(self.visible(canvas), canvas.valid)[canvas.masked])
-
     def reread(self, canvas: Canvas, again: Tensor) -> Denoised:
         """What it would write at the written positions `again` (bool [B, L]) too, in one pass over 2L columns.
 
@@ -223,21 +203,3 @@ class Transformer(nn.Module):
         states = torch.where((again & ~canvas.masked)[..., None], shadow, plain)
         asked = canvas.remask(again)
         return self.answer(asked, states[asked.masked])
-
-    def answer(self, canvas: Canvas, hidden: Tensor) -> Denoised:
-        """From hidden states [M, D] at the masked positions; the output head runs on as many as memory allows."""
-        if hidden.shape[0] * self.config.vocabulary <= CHUNK_ELEMENTS:
-            return Denoised.from_logits(canvas, self.logits(hidden), hidden)
-        shape = (canvas.masked.shape[0], canvas.masked.shape[1])
-        learning = torch.is_grad_enabled()  # what is asked for later follows the pass it belongs to
-
-        def logits(chunk: slice) -> Tensor:
-            with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
-                return self.logits(hidden[chunk])
-
-        return Denoised(canvas.masked.nonzero(), shape, self.config.vocabulary, logits, hidden)
-
-    @property
-    def hidden_width(self) -> int:
-        """D, the width of `Denoised.hidden`."""
-        return self.config.width

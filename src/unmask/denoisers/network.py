@@ -1,0 +1,88 @@
+"""What every native network shares: from a canvas to hidden states to a `Denoised`, whatever lies in between.
+
+A family says how it encodes and what its output head is; alignment, the mask token and memory are dealt with once.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from unmask.core.canvas import Canvas
+from unmask.core.errors import UserError
+from unmask.denoisers.base import CHUNK_ELEMENTS, Denoised
+
+
+class NetworkConfig(Protocol):
+    """What is known of any network. vocabulary: columns of the output head, the mask token's among them.
+
+    context: the most positions it reads. width: of its hidden states.
+    """
+
+    @property
+    def vocabulary(self) -> int: ...
+
+    @property
+    def mask_token(self) -> int: ...
+
+    @property
+    def context(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+
+class Network(nn.Module):
+    """A denoiser: `network(canvas)` gives a `Denoised` whose `hidden` is what the output head reads.
+
+    Subclasses set `config`, and define `encode` and `head`. What `encode` gives at position i must speak of the token
+    at i: a family whose logits are shifted (Dream) undoes that there.
+    """
+
+    config: NetworkConfig
+    head: nn.Module
+
+    def encode(self, tokens: Tensor, valid: Tensor) -> Tensor:
+        """[B, L, D]: hidden states at every position; `tokens` long [B, L], `valid` bool [B, L]."""
+        raise NotImplementedError
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[M, V] from hidden states [M, D]; the mask token is impossible."""
+        logits: Tensor = self.head(hidden)
+        logits[..., self.config.mask_token] = float("-inf")  # in place: a copy costs as much as the head itself
+        return logits
+
+    def visible(self, canvas: Canvas) -> Tensor:
+        """long [B, L]: the tokens to read, the mask token where something is still to be written.
+
+        Raises UserError if the canvas is longer than the network reads.
+        """
+        columns = canvas.tokens.shape[1]  # padding among them, which does not count
+        longest = columns if columns <= self.config.context else int(canvas.valid.sum(dim=-1).max())
+        if longest > self.config.context:
+            raise UserError(
+                f"the canvas has {longest} positions but this denoiser reads at most "
+                f"{self.config.context}; shorten the prompt or the response"
+            )
+        return torch.where(canvas.masked, self.config.mask_token, canvas.tokens)
+
+    def forward(self, canvas: Canvas) -> Denoised:
+        return self.answer(canvas, self.encode(self.visible(canvas), canvas.valid)[canvas.masked])
+
+    def answer(self, canvas: Canvas, hidden: Tensor) -> Denoised:
+        """From hidden states [M, D] at the masked positions; the output head runs on as many as memory allows."""
+        if hidden.shape[0] * self.config.vocabulary <= CHUNK_ELEMENTS:
+            return Denoised.from_logits(canvas, self.logits(hidden), hidden)
+        shape = (canvas.masked.shape[0], canvas.masked.shape[1])
+        learning = torch.is_grad_enabled()  # what is asked for later follows the pass it belongs to
+
+        def logits(chunk: slice) -> Tensor:
+            with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
+                return self.logits(hidden[chunk])
+
+        return Denoised(canvas.masked.nonzero(), shape, self.config.vocabulary, logits, hidden)
+
+    @property
+    def hidden_width(self) -> int:
+        """D, the width of `Denoised.hidden`."""
+        return self.config.width
