@@ -8,6 +8,7 @@ denoiser, on problems of wordprob's validation split, and names each row where i
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -39,11 +40,12 @@ class Texts(NamedTuple):
 
 
 def compare(denoiser: TextDenoiser, texts: Texts, sampler: str, budget: int) -> dict[str, Any]:
-    """Batch 1 against batch `BATCH`: the share of identical texts, and each row that differs."""
+    """Batch 1 against batch `BATCH`: the share of identical texts, each row that differs, and wall time."""
 
     def run(batch: int) -> list[Generation]:
         return decode(denoiser, texts.prompts, sampler=sampler, budget=budget, batch=batch, rows=texts.rows)
 
+    began = time.monotonic()
     alone, together = run(1), run(BATCH)
     differing = [
         {"row": row, "alone": one.text, "together": other.text, "nfe": [one.nfe, other.nfe]}
@@ -56,6 +58,7 @@ def compare(denoiser: TextDenoiser, texts: Texts, sampler: str, budget: int) -> 
         "problems": len(texts.rows),
         "identical": 1 - len(differing) / len(texts.rows),
         "differing": differing,
+        "seconds": time.monotonic() - began,
     }
 
 
@@ -72,19 +75,24 @@ def main() -> int:
     denoiser = load_denoiser("wordprob", device=given.device, dtype=torch.float32)
     chosen = first_problems(denoiser, make_task("wordprob"), "validation", given.problems).chosen
     texts = Texts([problem.example.prompt for problem in chosen], [problem.row for problem in chosen])
-    started, cells = time.monotonic(), []
-    for budget in given.budgets:
-        for sampler in given.samplers:
-            cell = compare(denoiser, texts, sampler, budget)
-            print(f"{sampler:28s} T={budget:<3d} identical {cell['identical']:.4f}", file=sys.stderr, flush=True)
-            for row in cell["differing"]:
-                print(f"  row {row['row']}: {row['alone']!r} alone, {row['together']!r}", file=sys.stderr, flush=True)
-            cells.append(cell)
+    path = None if given.out is None else given.out / "record.json"
     found = provenance(given.device)
     found["commit"] = found["commit"] or os.environ.get("COMMIT")
-    record = {**found, "dtype": "float32", "batches": [1, BATCH], "seconds": time.monotonic() - started, "cells": cells}
-    if given.out is not None:
-        write_json(given.out / "record.json", record)
+    record = {**found, "dtype": "float32", "split": "validation", "batches": [1, BATCH], "cells": []}
+    if path is not None and path.is_file():
+        record["cells"] = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    done = {(cell["sampler"], cell["budget"], cell["problems"]) for cell in record["cells"]}
+    for budget, sampler in itertools.product(given.budgets, given.samplers):
+        if (sampler, budget, len(texts.rows)) in done:
+            continue
+        cell = compare(denoiser, texts, sampler, budget)
+        print(f"{sampler:28s} T={budget:<3d} identical {cell['identical']:.4f}", file=sys.stderr, flush=True)
+        for row in cell["differing"]:
+            print(f"  row {row['row']}: {row['alone']!r} alone, {row['together']!r}", file=sys.stderr, flush=True)
+        record["cells"].append(cell)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, record)
     print(json.dumps(record, indent=2))
     return 0
 
