@@ -16,6 +16,7 @@ from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.hub import load_denoiser
 from unmask.evaluate.accuracy import deployed_accuracy
 from unmask.evaluate.bench import Progress, bench
+from unmask.evaluate.learnings import learnings_of, over_learnings, render_learnings
 from unmask.evaluate.slow import measure_slow, read_slow
 from unmask.evaluate.summary import render_families, render_seeds
 from unmask.evaluate.sweep import parse_sweep
@@ -133,7 +134,7 @@ class Bench:
                 asked={"denoiser": name, "data": self.data, "orders": list(self.orders), "tune": self.tune},
                 cache=self.cache,
             )
-        print_rows(rows, self.json)
+        print_rows(rows, self.json, orders)
         if self.against is not None and all(row.versus is None for row in rows):
             name = self.against.partition("@")[0]
             say(f"note: no row takes as many steps as `{name}`, so nothing is tested; {name}@STEPS tests every row")
@@ -213,12 +214,13 @@ def show_trial(line: Line, trial: Trial) -> None:
     line.show(trial.done, f"{spec} @{budget}  {100 * trial.accuracy.accuracy:.1f} %", trial.done)
 
 
-def print_rows(rows: list[TableRow], as_json: bool) -> None:
+def print_rows(rows: list[TableRow], as_json: bool, orders: Mapping[str, LearnedOrder]) -> None:
     """The table and what its rows come to, or the rows as JSON, on stdout."""
     if as_json:
         print(json.dumps(to_json(rows)))
         return
     print_table(rows, to="stdout")
-    for more in (render_families(rows), render_seeds(rows)):
+    learned = render_learnings(over_learnings(rows, learnings_of(orders)))
+    for more in (render_families(rows), render_seeds(rows), learned):
         if more is not None:
             show_table(more, "stdout")

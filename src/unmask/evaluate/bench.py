@@ -10,6 +10,7 @@ from unmask.core.registry import check_name
 from unmask.denoisers.caches import make_cache
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.family import ONE_PER_STEP
+from unmask.evaluate.learnings import learnings_of, over_learnings, reported_only, to_json
 from unmask.evaluate.pinned import Pinned, parse_pinned
 from unmask.evaluate.problems import Problem, first_problems
 from unmask.evaluate.records import Key, Record, Records, digest, make_header, text_digest
@@ -80,7 +81,8 @@ def bench(
     samplers: specs. With orders, each is run at the ceiling of every order's mean steps and at its maximum
         steps, for each budget; without, at the budgets. `SPEC@BUDGET` is run at that budget only (adaptive
         samplers, whose level sets their steps).
-    orders: by the label they get in the table; run first, at every budget.
+    orders: by the label they get in the table; run first, at every budget. Of those that differ only in the seed they
+        were learned with, the one of seed 0 (or the first) is tested and sets the steps of the baselines.
     one_per_step: samplers and labels also run with as many steps as the response has positions.
     sweeps: `NAME.option=VALUES` (see `parse_sweep`): an adaptive sampler's whole curve, its budget the length of
         the response; other options are swept wherever the samplers run.
@@ -106,6 +108,8 @@ def bench(
     _check(denoiser, pinned=pinned, orders=orders, budgets=budgets, one_per_step=one_per_step, seeds=seeds)
     reference = _reference(against, pinned=pinned, orders=orders, one_per_step=one_per_step)
     problems = first_problems(denoiser, task, split, count)
+    learnings = learnings_of(orders)
+    beside = reported_only(learnings)
     config = {
         "task": task.name,
         "split": split,
@@ -115,6 +119,7 @@ def bench(
         "left_out": problems.left_out,
         "samplers": list(samplers),
         "orders": list(orders),
+        "learning_seeds": {label: learning.seed for label, learning in learnings.items()},
         "budgets": list(budgets),
         "one_per_step": list(one_per_step),
         "sweeps": list(sweeps),
@@ -145,6 +150,8 @@ def bench(
             for budget in budgets:
                 taken = run.cell(order_cell(label, order, budget))
                 wanted[label, budget] = None
+                if label in beside:
+                    continue
                 steps += [-(-sum(taken) // len(taken)), max(taken)]
         for spec, own in pinned:
             for budget in [own] if own else sorted(set(steps)):
@@ -159,9 +166,11 @@ def bench(
             against=reference,
             swept=ADAPTIVE_OPTIONS | {curve.swept for curve in curves},
             slow=_one_per_step_name(slow, orders, denoiser) if slow else None,
+            untested=beside,
         )
     write_table(out / "table.json", rows)
-    write_summary(out / "summary.json", rows, {"against": against, "retention_of": slow})
+    learned = to_json(over_learnings(rows, learnings))
+    write_summary(out / "summary.json", rows, {"against": against, "retention_of": slow, "learnings": learned})
     return rows
 
 

@@ -102,6 +102,7 @@ def table(
     tested: int | None = None,
     swept: Collection[Swept] = ADAPTIVE_OPTIONS,
     slow: Pinned | None = None,
+    untested: Collection[str] = (),
 ) -> list[TableRow]:
     """Rows in the order of `cells`: the records of one sampler, budget and seed each.
 
@@ -110,13 +111,14 @@ def table(
     tested:  the seed that is tested; `tested_seed` unless given.
     swept:   options whose values lie on one curve.
     slow:    the one-per-step sampler that is best on validation, with its budget: 1 on the scale of retention.
+    untested: learned orders that are reported and that nothing is tested against (see `evaluate.learnings`).
     """
     cells = list(cells)
     rows = [table_row(records) for records in cells]
     seed = tested_seed([row.seed for row in rows]) if tested is None else tested
     rows = [row._replace(family=family(row.sampler, row.learned, swept)) for row in rows]
     rows = [row._replace(aup=_area(row, rows), retention=_retention(row, rows, slow)) for row in rows]
-    return _tested(rows, cells, against, seed)
+    return _tested(rows, cells, against, seed, untested)
 
 
 def tested_seed(seeds: Sequence[int]) -> int:
@@ -137,15 +139,19 @@ def _retention(row: TableRow, rows: Iterable[TableRow], slow: Pinned | None) -> 
 
 
 def _tested(
-    rows: Sequence[TableRow], cells: Sequence[Sequence[Record]], against: Pinned | None, seed: int
+    rows: Sequence[TableRow],
+    cells: Sequence[Sequence[Record]],
+    against: Pinned | None,
+    seed: int,
+    untested: Collection[str],
 ) -> list[TableRow]:
     """The rows with `versus` filled in, corrected for how many there are."""
-    chosen = references(rows, against)
+    chosen = [place for place in references(rows, against) if against or rows[place].sampler not in untested]
     held = [(rows[place], cells[place]) for place in chosen]
     free = against is not None and against.budget is not None
     compared = [
-        None if place in chosen or row.seed != seed else _versus(row, cells[place], held, free)
-        for place, row in enumerate(rows)
+        None if place in chosen or row.sampler in untested or row.seed != seed else _versus(row, records, held, free)
+        for place, (row, records) in enumerate(zip(rows, cells, strict=True))
     ]
     corrected = iter(holm([versus.p for versus in compared if versus]))
     return [
