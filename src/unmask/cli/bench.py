@@ -12,6 +12,7 @@ from unmask.cli.common import PATH, PATH_WORD, WHOLE, WORD, Machine, check_numbe
 from unmask.cli.orders import load_orders
 from unmask.cli.verify import verify_records
 from unmask.core.errors import UserError
+from unmask.denoisers.compiled import compiled
 from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.hub import load_denoiser
 from unmask.evaluate.accuracy import deployed_accuracy
@@ -84,6 +85,8 @@ class Bench:
     """Problems decoded together; changes nothing but speed and memory."""
     cache: Annotated[str | None, WORD, default("none: exact")] = None
     """Approximate cache: prefix-approximate:refresh=N or dual-approximate:window=N,refresh=N. --tune runs without."""
+    compile: bool = False
+    """Compile the denoiser: faster after about a minute, needs a C++ compiler. Near ties may turn."""
     json: bool = False
     """Print the rows as JSON instead of the table."""
     overwrite: bool = False
@@ -111,6 +114,7 @@ class Bench:
         check_records_folder(out)
         orders = load_orders(self.orders, self.machine.device)
         denoiser = load_denoiser(name, self.machine.device, self.machine.torch_dtype)
+        denoiser = compiled(denoiser) if self.compile else denoiser
         slow = self.slow(denoiser, task, orders, out)
         samplers = self.tuned(denoiser, task, orders, out) if self.tune else list(self.samplers)
         with Line("bench") as line:
@@ -131,7 +135,8 @@ class Bench:
                 overwrite=self.overwrite,
                 progress=lambda at: show(line, at),
                 batch=self.batch,
-                asked={"denoiser": name, "data": self.data, "orders": list(self.orders), "tune": self.tune},
+                asked={"denoiser": name, "orders": list(self.orders)}
+                | {flag: getattr(self, flag) for flag in ("data", "tune", "compile")},
                 cache=self.cache,
             )
         print_rows(rows, self.json, orders)

@@ -1,7 +1,5 @@
 """`unmask fit`: train or fine-tune a denoiser."""
 
-import os
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +15,8 @@ from unmask.cli.common import (
     say,
 )
 from unmask.core.draws import Draws
-from unmask.core.errors import UserError
 from unmask.core.registry import check_name
+from unmask.denoisers.compiled import check_compiler
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.accuracy import deployed_accuracy
 from unmask.objectives.denoising import denoising_loss, mask_for_denoising, stratified_times
@@ -119,8 +117,8 @@ class Fit:
         check_given(self, 260, most, "vocabulary")  # the bytes and the special tokens
         self.machine.apply()
         config = self.config()
-        if config.compile:
-            check_compiler(config.device)
+        if config.compile and config.device == "cpu":
+            check_compiler("pass --no-compile")
         result = fit(
             config,
             self.out,
@@ -132,13 +130,6 @@ class Fit:
         numbers = ", ".join(f"{name} {value:.3f}" for name, value in result.validation.items())
         say(f"fitted {result.folder}" + (f" (validation: {numbers})" if numbers else ""))
         print(result.folder)
-
-
-def check_compiler(device: str) -> None:
-    """Raise UserError if compiling for the CPU would fail minutes later for want of a compiler."""
-    compilers = [os.environ.get("CXX", "g++"), "g++", "clang++"]
-    if device == "cpu" and not any(shutil.which(name) for name in compilers):
-        raise UserError("--compile needs a C++ compiler and there is none; install g++ or pass --no-compile")
 
 
 def has_validation(task: Task) -> bool:

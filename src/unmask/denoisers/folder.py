@@ -28,12 +28,14 @@ class TextDenoiser:
 
     response_length: how many positions a response gets unless told otherwise.
     card: what is known of it (recipe, seed, measurements), kept in config.json.
+    multiple: lengths are padded to a multiple of this while decoding, see `denoisers.compiled`.
     """
 
     network: Transformer
     codec: Codec
     response_length: int
     card: dict[str, Any] = field(default_factory=dict)
+    multiple: int = 1
 
     def __call__(self, canvas: Canvas) -> Denoised:
         """One forward pass, without gradient."""

@@ -115,7 +115,8 @@ def decode(
     passes = denoiser if cache is None else with_cache(denoiser, cache)
     done: dict[int, Generation] = {}
     for index in _similar_lengths(canvas, batch):
-        part = crop(canvas.take(index)).to(getattr(denoiser, "device", canvas.tokens.device))
+        part = crop(canvas.take(index), getattr(denoiser, "multiple", 1))
+        part = part.to(getattr(denoiser, "device", canvas.tokens.device))
         length = int(part.masked[0].sum())  # of the response, where `stops` is given
         decoded = decode_canvas(
             passes,
@@ -208,12 +209,16 @@ def _similar_lengths(canvas: Canvas, batch: int) -> Iterator[Tensor]:
         yield order[start : start + batch]
 
 
-def crop(canvas: Canvas) -> Canvas:
-    """The same rows without the columns that are padding in all of them, on the left and on the right."""
+def crop(canvas: Canvas, multiple: int = 1) -> Canvas:
+    """The same rows without the columns that are padding in all of them, on the left and on the right.
+
+    multiple: keep some on the left, if there are any, so that the number of columns is a multiple of it.
+    """
     used = canvas.valid.any(dim=0).nonzero().squeeze(-1)
     if not len(used):
         return canvas
-    columns = slice(int(used[0]), int(used[-1]) + 1)
+    first, last = int(used[0]), int(used[-1])
+    columns = slice(max(0, first - (first - last - 1) % multiple), last + 1)
     return replace(
         canvas,
         tokens=canvas.tokens[:, columns],
