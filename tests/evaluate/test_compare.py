@@ -110,3 +110,11 @@ def test_the_usable_rest_of_a_damaged_file_is_used(written):
     path.write_text("")
     with pytest.raises(UserError, match="holds no record"):
         compare(first, second)
+
+
+def test_two_orders_under_one_label_are_said(written):
+    one = [record._replace(order="o1") for record in cell([1, 0], "ours")]
+    other = [record._replace(order="o2") for record in cell([1, 1], "ours")]
+    notes = compare(written("a", [*one, *cell([1])]), written("b", [*other, *cell([1])])).notes
+    assert [note for note in notes if "order" in note] == ["`ours` @4 is not the same learned order in both files"]
+    assert compare(written("c", one), written("d", one)).notes == []

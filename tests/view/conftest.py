@@ -29,7 +29,8 @@ def make_records(folder: Path, count: int, samplers=("learned", "iid"), budgets=
         for sampler in samplers:
             for budget in budgets:
                 for number in range(count):
-                    steps = [1 + place * budget // length for place in range(length)]
+                    late = number % 3 == 0
+                    steps = [1 + min(budget - 1, place * budget // length + late) for place in range(length)]
                     whole = {
                         "prompt": f"{number}: how many? {HARM} " + "long " * 40,
                         "tokens": TOKENS,

@@ -152,6 +152,42 @@ def test_small_print_and_tokens_have_contrast(browser: Browser, pages: dict[str,
     assert [(pair, contrast(*pair[1:])) for pair in pairs if contrast(*pair[1:]) < 4.5] == []
 
 
+def test_a_cell_of_a_heat_map_is_read_by_pointer_and_by_keyboard(browser: Browser, bench: Path, tmp_path: Path) -> None:
+    """Every cell is held to counts made from the records."""
+    source = load(bench)
+    write_page(tmp_path / "report.html", render(source, "report"))
+    browser.open(tmp_path / "report.html", 1280)
+    name = browser.run("document.querySelector('.maps figcaption').textContent")
+    sampler, _, budget = name.rpartition(" \u2264 ")
+    seed = source.rows[0].seed
+    told = [
+        record.steps_by_position
+        for record in source.records
+        if (record.sampler, record.budget, record.seed) == (sampler, int(budget), seed)
+    ]
+    positions, steps = max(map(len, told)), max(map(max, told))
+    read = "document.querySelector('.map output').textContent"
+    browser.run("document.querySelector('.map img').focus()")
+    found = []
+    for row in range(steps):
+        for _ in range(positions):
+            browser.press("ArrowLeft")
+        for column in range(positions):
+            here = [steps_of[column] for steps_of in told if steps_of[column]]
+            share = round(100 * here.count(row + 1) / len(here))
+            text = browser.run(read)
+            assert text.startswith(f"position {column + 1}, step {row + 1}: ")
+            assert abs(int(text.split(": ")[1].split(" %")[0]) - share) <= 1
+            found.append(share)
+            browser.press("ArrowRight")
+        browser.press("ArrowDown")
+    assert len(set(found)) > 2, "or the test shows nothing"
+    browser.run("""(() => { const image = document.querySelector('.map img'), box = image.getBoundingClientRect();
+      image.dispatchEvent(new PointerEvent('pointermove', {clientX: box.right - 1, clientY: box.bottom - 1})) })()""")
+    assert browser.run(read).startswith(f"position {positions}, step {steps}: ")
+    assert browser.complaints() == []
+
+
 def test_a_report_of_eight_thousand_answers_opens_at_once(browser: Browser, tmp_path: Path) -> None:
     make_records(tmp_path, 1000, [f"sampler{number}" for number in range(8)], (4,), shown=8)
     write_page(tmp_path / "report.html", render(load(tmp_path), "x"))

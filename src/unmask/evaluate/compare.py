@@ -69,7 +69,8 @@ def compare(first: Path, second: Path) -> Comparison:
     seed = tested_seed([cell[2] for cell in shared])
     rows = []
     for cell in shared:
-        notes += [note for note in _left_out(cells[cell], others[cell], names) if note not in notes]
+        told = [*_other_order(cell, cells[cell], others[cell]), *_left_out(cells[cell], others[cell], names)]
+        notes += [note for note in told if note not in notes]
         if common := _common(cells[cell], others[cell]):
             rows.append(_compared(cell, common, cell[2] == seed))
     if not rows:
@@ -128,6 +129,13 @@ def _listed(cells: Sequence[Cell] | Mapping[Cell, Any]) -> str:
     told = [f"{name} @{budget}{f' seed {seed}' if seed else ''}" for name, budget, seed in cells]
     more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
     return ", ".join(told[:SHOWN]) + more
+
+
+def _other_order(cell: Cell, one: Mapping[str, Record], other: Mapping[str, Record]) -> list[str]:
+    """Whether a label stands for two learned orders, or for one in one file only."""
+    if {record.order for record in one.values()} == {record.order for record in other.values()}:
+        return []
+    return [f"`{cell[0]}` @{cell[1]} is not the same learned order in both files"]
 
 
 def _left_out(one: Mapping[str, Record], other: Mapping[str, Record], names: tuple[str, str]) -> list[str]:

@@ -102,7 +102,7 @@ def _page(title: str, lead: str, body: Iterable[str], play: Played, notes: list[
     html = Template(asset("page.html")).substitute(
         title=escape(title),
         css=asset("page.css"),
-        js=asset("page.js"),
+        js=asset("heat.js") + asset("page.js"),
         lead=f"<p>{escape(lead)}</p>",
         body="\n".join(body),
         data=play.json,
@@ -189,7 +189,8 @@ def heat_maps(source: Bench) -> str:
     return (
         "<section><h2>Which position at which step</h2>"
         '<p class="caption">Each column is a position of the response, each line a step, from the first on top; the '
-        f"stronger the colour, the more examples had that position written at that step.{more}</p>"
+        "stronger the colour, the more examples had that position written at that step. Point at a cell, or move "
+        f"through a map with the arrow keys, to read it.{more}</p>"
         f'<p class="scale"><span>no example</span><img alt="" src="{scale}"><span>all examples</span></p>'
         f'<div class="maps">{"".join(maps)}</div></section>'
     )
@@ -206,8 +207,10 @@ def heat_map(name: str, budget: int, made: Heat, n: int, learned: bool) -> str:
     return (
         f"<figure><figcaption{kind}>{escape(name)} &le; {budget}</figcaption>"
         f'<div class="map"><div class="up"><span>step 1</span><span>{made.steps}</span></div>'
-        f'<img src="{data_url(made.share)}" alt="{escape(told)}" title="{escape(told)}, n = {n}">'
-        f'<div class="across"><span>position 1</span><span>{made.positions}</span></div></div></figure>'
+        f'<img src="{data_url(made.share)}" alt="{escape(told)}, n = {n}" tabindex="0" data-steps="{made.steps}" '
+        f'data-positions="{made.positions}" data-examples="{n:,}">'
+        f'<div class="across"><span>position 1</span><span>{made.positions}</span></div>'
+        f'<output class="across">mean step {first:.1f}, {middle:.1f}, {last:.1f} by thirds</output></div></figure>'
     )
 
 
