@@ -6,7 +6,7 @@
 A table stands between `<!-- results: NAME -->` and `<!-- end -->`, where docs/records/NAME holds one of
     table.json    with the first line of records.jsonl as header.json, from `unmask bench`
     exact.jsonl   from `unmask exact`
-    record.json   from benchmarks/exact_study.py or benchmarks/gradient_variance.py
+    record.json   from a script in benchmarks/ (`NAME:speed`, `:caches` and `:independence`: see results_speed.py)
 `<!-- results: NAME:sentence -->` (or `:seconds`) takes one sentence of an exact.jsonl instead. No number
 is typed by hand.
 """
@@ -20,8 +20,11 @@ from typing import Any
 
 from unmask.exact.gap import Cell, summaries
 
+sys.path.insert(0, str(Path(__file__).parent))
+from results_speed import render_caches, render_independence, render_speed
+
 ROOT = Path(__file__).parents[1]
-WITH_TABLES = ("README.md", "docs/results.md", "docs/guides/exact.md", "docs/guides/measuring.md")
+WITH_TABLES = ("README.md", "docs/results.md", *(f"docs/guides/{name}.md" for name in ("exact", "measuring")))
 PAGES = tuple(ROOT / page for page in WITH_TABLES)
 SLOT = re.compile(r"(<!-- results: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -183,7 +186,14 @@ def render_bench(folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-PARTS = {"": render, "sentence": exact_sentence, "seconds": exact_seconds}
+PARTS = {
+    "": render,
+    "sentence": exact_sentence,
+    "seconds": exact_seconds,
+    "speed": render_speed,
+    "caches": render_caches,
+    "independence": render_independence,
+}
 
 
 def rewrite(text: str) -> str:

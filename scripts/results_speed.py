@@ -1,0 +1,92 @@
+"""The tables of docs/guides/speed.md: decode speed by part, and row independence, from their records."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def spread(found: dict[str, float], digits: int = 2) -> str:
+    """`1.04 [1.03, 1.06]`: median and quartiles."""
+    return f"{found['median']:.{digits}f} [{found['low']:.{digits}f}, {found['high']:.{digits}f}]"
+
+
+def parts_of(folder: Path) -> dict[str, Any]:
+    """The parts of a record of benchmarks/decode_speed.py."""
+    parts: dict[str, Any] = json.loads((folder / "record.json").read_text(encoding="utf-8"))["parts"]
+    return parts
+
+
+def made_with(folder: Path) -> str:
+    """Commits, torch and threads; one line for all parts that agree."""
+    found = {}
+    for part, entry in parts_of(folder).items():
+        made = entry["made_with"]
+        key = f"commit `{made['commit']}`, torch {made['torch']}, {made['device']}, {made['threads']} threads"
+        found.setdefault(key, []).append(part)
+    told = [key if len(found) == 1 else f"{', '.join(names)}: {key}" for key, names in found.items()]
+    return f"{'; '.join(told)}; records: `docs/records/{folder.name}`."
+
+
+def render_speed(folder: Path) -> str:
+    """Every ratio with its aim."""
+    parts = parts_of(folder)
+    rows = []
+    for name, cell in parts["overhead"]["found"].items():
+        beside = "its passes and its policy" if name == "learned" else "its bare passes"
+        rows.append((f"`{name}`, 4 steps, 64 rows: time over {beside}", "at most 1.10", spread(cell["ratio"])))
+    share = parts["flops"]["found"]["share"]
+    rows.append(("policy over denoiser, FLOPs", "at most 8 %", f"{100 * share:.1f} %"))
+    for name, cell in parts["loops"]["found"].items():
+        steps = parts["loops"]["settings"]["loop_steps"]
+        told = f"`{name}`, at most {steps} steps, mean NFE {cell['nfe']['mean']:.1f}: times as fast as a plain loop"
+        rows.append((told, "at least 2", spread(cell["ratio"])))
+    memory, sizes = parts["memory"]["found"], parts["memory"]["settings"]
+    shape = f"{sizes['memory_rows']} rows of {sizes['memory_length']}, vocabulary {sizes['memory_vocabulary']:,}"
+    ours, bare = (f"{memory[case]['mib']:,.0f} MiB" for case in ("ours", "bare"))
+    told = f"{memory['ours_over_bare']:.3f} ({ours} and {bare})"
+    rows.append((f"peak memory, {shape}: over one pass that holds all logits", "at most 0.5", told))
+    told = f"{memory['ours_over_loop_per_row']:.3f}"
+    rows.append((f"the same per row, over a plain loop at {memory['loop']['rows']} rows", "", told))
+    seconds = parts["start"]["found"]["seconds"]
+    rows.append(("`unmask sample` from nothing, s", "at most 4", spread(seconds["sample"])))
+    rows.append(("of that `import torch`, s", "", spread(seconds["import torch"])))
+    if "compile" in parts:
+        found = parts["compile"]["found"]
+        told = f"{spread(found['ratio'])}, after {found['first_seconds']:.0f} s"
+        rows.append(("compiled denoiser, 4 steps: times as fast as plain", "", told))
+    lines = ["| what | aim | median [quartiles] |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join([*lines, "", made_with(folder)]) + "\n"
+
+
+def render_caches(folder: Path) -> str:
+    """Approximate caches: time and accuracy."""
+    found = parts_of(folder)["caches"]["found"]
+    lines = ["| cache | times as fast | accuracy, % | same text, % |", "|---|---|---|---|"]
+    for name, cell in found.items():
+        if isinstance(cell, dict):
+            rates = f"{100 * cell['accuracy']:.1f} | {100 * cell['same_text']:.1f}"
+            lines.append(f"| `{name}` | {spread(cell['times_as_fast'])} | {rates} |")
+    told = f"`{found['sampler']}`, at most {found['budget']} steps, {found['problems']} validation problems"
+    return "\n".join([*lines, "", f"{told}; records: `docs/records/{folder.name}`."]) + "\n"
+
+
+def render_independence(folder: Path) -> str:
+    """Samplers by budget, the share of identical texts, and every row that differs."""
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    cells = record["cells"]
+    budgets = sorted({cell["budget"] for cell in cells})
+    share = {(cell["sampler"], cell["budget"]): cell["identical"] for cell in cells}
+    lines = [f"| sampler | {' | '.join(f'T = {budget}, %' for budget in budgets)} |", f"|---|{'---|' * len(budgets)}"]
+    for name in dict.fromkeys(cell["sampler"] for cell in cells):
+        found = [f"{100 * share[name, budget]:.1f}" if (name, budget) in share else "" for budget in budgets]
+        lines.append(f"| `{name}` | {' | '.join(found)} |")
+    differing = [(cell, row) for cell in cells for row in cell["differing"]]
+    told = [
+        f"- `{cell['sampler']}`, T = {cell['budget']}, row {row['row']}: `{row['alone']}` alone, `{row['together']}`"
+        for cell, row in differing
+    ]
+    problems = cells[0]["problems"]
+    where = f"{problems:,} problems of `wordprob`, `{record['split']}`, batches of 1 and of {record['batches'][1]}"
+    made = f"commit `{record['commit']}`, torch {record['torch']}, {record['device']}"
+    said = "Texts that differ:" if told else "No text differs."
+    return "\n".join([*lines, "", said, *told, "", f"{where}; {made}; records: `docs/records/{folder.name}`."]) + "\n"
