@@ -1,5 +1,6 @@
 # demo: the whole story in minutes · test: everything · check: what to run before a commit (under a minute)
-.PHONY: demo test check fast lint types clean
+# docs: docs/api.md, and pages of every module in site/
+.PHONY: demo test check fast lint types docs clean
 .DEFAULT_GOAL := check
 
 VENV := .venv
@@ -26,8 +27,12 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	@$(BIN)/mypy
 
+docs: $(VENV)/.installed
+	@$(BIN)/python scripts/api.py
+	@$(BIN)/python scripts/api.py --site && echo site/index.html
+
 clean:
-	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 # torch first and by itself: it is nearly all of the download, and a failure there is plain to see
