@@ -7,8 +7,8 @@
     flops     the policy's floating-point operations as a share of the denoiser's
     loops     a decode whose rows finish at different times against the loops of `reference_loops.py`: the same tokens
               and the same NFE in float64, which is asserted, and the time in float32
-    memory    peak memory at a real vocabulary, each case in a process of its own: ours, one pass that holds all
-              logits, a plain loop
+    memory    peak memory at a real vocabulary, each case in a process of its own: ours, ours with tokens drawn and
+              scored, one pass that holds all logits, a plain loop
     start     `unmask sample` on the embedded denoiser from nothing, and where the time goes
     caches    approximate caches against the exact path on validation problems: time, accuracy, texts that stay the same
     compile   a compiled trunk against a plain one
@@ -49,7 +49,7 @@ from unmask.samplers.generate import crop, decode
 from unmask.tasks import make_task
 
 PROMPT = "Ana has 3 pens and buys 4. How many pens has she?"
-MEMORY_CASES = ("ours", "bare", "loop")
+MEMORY_CASES = ("ours", "drawn", "bare", "loop")
 
 
 # ---- timing
@@ -256,6 +256,8 @@ def memory_child(case: str, given: argparse.Namespace) -> None:
     before = forget_peak()
     if case == "ours":
         decode_canvas(network, canvas, make_sampler("top-prob"))
+    elif case == "drawn":
+        decode_canvas(network, canvas, make_sampler("top-prob"), temperature=1.0, log_probs=True)
     elif case == "bare":
         bare_passes(network, [canvas])
     else:
@@ -289,10 +291,11 @@ def memory(given: argparse.Namespace) -> dict[str, Any]:
         words = [sys.executable, __file__, "--memory-child", case, *sizes(given)]
         found[case] = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
         say(f"memory    {case} at {found[case]['rows']} rows: {found[case]['mib']:.0f} MiB")
-    found["ours_over_bare"] = found["ours"]["mib"] / max(1e-9, found["bare"]["mib"])
+    for case in ("ours", "drawn"):
+        found[f"{case}_over_bare"] = found[case]["mib"] / max(1e-9, found["bare"]["mib"])
     each = {case: found[case]["mib"] / found[case]["rows"] for case in ("ours", "loop")}
     found["ours_over_loop_per_row"] = each["ours"] / max(1e-9, each["loop"])
-    say(f"memory    ours over bare {found['ours_over_bare']:.3f}")
+    say(f"memory    ours over bare {found['ours_over_bare']:.3f}, drawn {found['drawn_over_bare']:.3f}")
     return found
 
 

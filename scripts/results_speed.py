@@ -45,6 +45,8 @@ def render_speed(folder: Path) -> str:
     ours, bare = (f"{memory[case]['mib']:,.0f} MiB" for case in ("ours", "bare"))
     told = f"{memory['ours_over_bare']:.3f} ({ours} and {bare})"
     rows.append((f"peak memory, {shape}: over one pass that holds all logits", "at most 0.5", told))
+    drawn = f"{memory['drawn_over_bare']:.3f}"
+    rows.append(("the same with tokens drawn at temperature 1 and scored", "at most 0.5", drawn))
     told = f"{memory['ours_over_loop_per_row']:.3f}"
     rows.append((f"the same per row, over a plain loop at {memory['loop']['rows']} rows", "", told))
     seconds = parts["start"]["found"]["seconds"]

@@ -127,12 +127,20 @@ class Denoised:
 
         At least float32, and float64 where the logits are, so that exact models stay exact.
         """
-        parts = []
+        parts: list[Tensor] = []
+        found: Tensor | None = None  # made beforehand where nothing is learned, see `_ask`
         for chunk in self.chunks():
             logits = self.logits(chunk)  # [m, V]
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            parts.append(logits.log_softmax(dim=-1).gather(-1, tokens[chunk, None]).squeeze(-1))
-        return torch.cat(parts) if parts else torch.zeros(0, device=self.where.device)
+            if logits.requires_grad:
+                parts.append(logits.log_softmax(dim=-1).gather(-1, tokens[chunk, None]).squeeze(-1))
+                continue
+            found = logits.new_empty(len(self.where)) if found is None else found
+            scored = logits.gather(-1, tokens[chunk, None]).squeeze(-1)
+            found[chunk] = scored - logits.logsumexp(dim=-1)
+        if parts:
+            return torch.cat(parts)
+        return found if found is not None else torch.zeros(0, device=self.where.device)
 
     def logits_at(self, index: Tensor) -> Tensor:
         """[m, V]: logits at any of 0..M (long [m], m >= 1), made chunk by chunk; only those asked for are kept."""
