@@ -42,6 +42,9 @@ class Network(nn.Module):
     config: NetworkConfig
     head: nn.Module
 
+    def tie(self) -> None:
+        """Let weights that are one and the same share a tensor again, as after their parts were loaded."""
+
     def encode(self, tokens: Tensor, valid: Tensor) -> Tensor:
         """[B, L, D]: hidden states at every position; `tokens` long [B, L], `valid` bool [B, L]."""
         raise NotImplementedError
