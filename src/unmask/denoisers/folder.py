@@ -1,9 +1,10 @@
 """A denoiser on disk: config.json, model.safetensors, tokenizer.json, codec.json and a README.md as its card."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -13,13 +14,29 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing_folder, write_json
-from unmask.denoisers.base import Denoised
+from unmask.denoisers.base import Denoised, Rereader
+from unmask.denoisers.checkpoint import read_header
 from unmask.denoisers.codec import Codec
+from unmask.denoisers.keys import Move, tied_names
+from unmask.denoisers.network import Network, NetworkConfig
+from unmask.denoisers.streaming import stream
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 
 FORMAT, VERSION = "unmask-denoiser", 1
 
 Config = TypeVar("Config")
+
+
+class Architecture(NamedTuple):
+    """A kind of network this format can hold: `network(config)` builds it."""
+
+    network: Callable[[Any], Network]
+    config: type[Any]
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "transformer": Architecture(Transformer, TransformerConfig),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +48,7 @@ class TextDenoiser:
     multiple: lengths are padded to a multiple of this while decoding, see `denoisers.compiled`.
     """
 
-    network: Transformer
+    network: Network
     codec: Codec
     response_length: int
     card: dict[str, Any] = field(default_factory=dict)
@@ -43,14 +60,22 @@ class TextDenoiser:
             return self.network(canvas)  # type: ignore[no-any-return]
 
     def reread(self, canvas: Canvas, again: Tensor) -> Denoised:
-        """One forward pass over masked positions and shadows of the written ones `again`, without gradient."""
+        """One forward pass over masked positions and shadows of the written ones `again`, without gradient.
+
+        Raises UserError if the network cannot do it.
+        """
+        if not isinstance(self.network, Rereader):
+            raise UserError(
+                f"a network of kind {type(self.network).__name__} cannot say what it would write where something "
+                "stands; name a sampler that does not look again at what it wrote"
+            )
         with torch.no_grad():
             return self.network.reread(canvas, again)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.network.embed.weight.device
+        return next(self.network.parameters()).device
 
     @property
     def context(self) -> int:
@@ -60,16 +85,24 @@ class TextDenoiser:
 
 def save_denoiser(denoiser: TextDenoiser, folder: Path, readme: str | None = None) -> None:
     """Write the folder in one go, replacing what stood there."""
+    network = denoiser.network
+    kinds = {kind.network: name for name, kind in ARCHITECTURES.items()}
+    if type(network) not in kinds:
+        raise UserError(
+            f"a network of kind {type(network).__name__} cannot be saved in our format, which holds "
+            f"{', '.join(ARCHITECTURES)}; add a line to ARCHITECTURES in denoisers/folder.py"
+        )
     with replacing_folder(folder) as temporary:
-        weights = {name: value.detach().cpu().contiguous() for name, value in denoiser.network.state_dict().items()}
-        if denoiser.network.config.tied:
-            weights.pop("head.weight")
+        tied = tied_names(network)
+        weights = {
+            name: value.detach().cpu().contiguous() for name, value in network.state_dict().items() if name not in tied
+        }
         write_weights(temporary / "model.safetensors", weights, {"format": "pt"})
         config = {
             "format": FORMAT,
             "version": VERSION,
-            "architecture": "transformer",
-            "network": denoiser.network.config.to_dict(),
+            "architecture": kinds[type(network)],
+            "network": network.config.to_dict(),
             "response_length": denoiser.response_length,
             "card": denoiser.card,
         }
@@ -83,20 +116,7 @@ def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.fl
     """Read a folder. Raises UserError naming the file that is missing, damaged, foreign or does not fit."""
     path = folder / "config.json"
     config = read_json(path)
-    if config.get("format") != FORMAT:
-        raise UserError(
-            f"{path} is not a denoiser of unmask (format {config.get('format')!r}); "
-            "fit one with `unmask fit`"
-        )
-    if config.get("version") != VERSION:
-        raise UserError(
-            f"{path} is of version {config.get('version')!r}, this unmask reads version {VERSION}; "
-            "save it again with a matching release"
-        )
-    shape = read_config(path, config, "network", TransformerConfig)
-    response_length = config.get("response_length")
-    if not isinstance(response_length, int) or response_length < 1:
-        raise UserError(f"{path} is damaged: response_length cannot be {response_length!r}")
+    (build, shape), response_length = read_shape(path, config)
     codec = Codec.load(folder)
     if codec.vocabulary > shape.vocabulary:
         raise UserError(
@@ -109,25 +129,55 @@ def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.fl
             "they belong to different denoisers"
         )
     with torch.device("meta"):
-        network = Transformer(shape)
-    weights = read_weights(folder / "model.safetensors")
+        network = build(shape)
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise UserError(f"there is no {file.name} in {folder}; is this the folder you meant?")
+    weights = read_header(file)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    if shape.tied and "head.weight" not in weights and "embed.weight" in weights:
-        weights["head.weight"] = weights["embed.weight"]
+    tied = tied_names(network)
+    weights = {name: value for name, value in weights.items() if name not in tied}
+    expected = {name: size for name, size in expected.items() if name not in tied}
     problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
     problems += [f"{name} is not expected" for name in weights.keys() - expected.keys()]
     problems += [
         f"{name} has shape {list(weights[name].shape)}, not {list(size)}"
         for name, size in expected.items()
-        if name in weights and tuple(weights[name].shape) != size
+        if name in weights and weights[name].shape != size
     ]
     if problems:
-        raise UserError(f"{folder / 'model.safetensors'} does not fit config.json: {'; '.join(sorted(problems)[:3])}")
-    network.load_state_dict({name: value.to(dtype) for name, value in weights.items()}, assign=True)
-    if shape.tied:
-        network.head.weight = network.embed.weight
-    network = network.to(device).eval()
-    return TextDenoiser(network, codec, response_length, config.get("card", {}))
+        raise UserError(f"{file} does not fit config.json: {'; '.join(sorted(problems)[:3])}")
+    stream([Move(name, stored, (name,), None) for name, stored in weights.items()], network, shape, device, dtype)
+    return TextDenoiser(network.eval(), codec, response_length, config.get("card", {}))
+
+
+class Shape(NamedTuple):
+    """How to build a network, and its configuration."""
+
+    build: Callable[[Any], Network]
+    config: NetworkConfig
+
+
+def read_shape(path: Path, config: dict[str, Any]) -> tuple[Shape, int]:
+    """From the config.json at `path`: the network, and the response length. Raises UserError naming what is wrong."""
+    if config.get("format") != FORMAT:
+        raise UserError(
+            f"{path} is not a denoiser of unmask (format {config.get('format')!r}); "
+            "fit one with `unmask fit`"
+        )
+    if config.get("version") != VERSION:
+        raise UserError(
+            f"{path} is of version {config.get('version')!r}, this unmask reads version {VERSION}; "
+            "save it again with a matching release"
+        )
+    kind = config.get("architecture", "transformer")
+    if kind not in ARCHITECTURES:
+        raise UserError(f"{path} is of architecture {kind!r}, this unmask reads {', '.join(ARCHITECTURES)}")
+    shape = read_config(path, config, "network", ARCHITECTURES[kind].config)
+    response_length = config.get("response_length")
+    if not isinstance(response_length, int) or response_length < 1:
+        raise UserError(f"{path} is damaged: response_length cannot be {response_length!r}")
+    return Shape(ARCHITECTURES[kind].network, shape), response_length
 
 
 def read_config(path: Path, config: dict[str, Any], entry: str, kind: type[Config]) -> Config:

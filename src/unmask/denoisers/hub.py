@@ -1,16 +1,21 @@
-"""Find a denoiser by what people call it: a bundled name, a folder, or `owner/name` on the Hugging Face hub.
+"""Find a denoiser by what people call it: a bundled name, a folder or file, or `owner/name` on the Hugging Face hub.
 
 Only configuration, tokenizer and safetensors are ever fetched or read; nothing is unpickled and no code from
 elsewhere runs.
 """
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 
 from unmask.core.errors import UserError
+from unmask.core.files import read_json
 from unmask.core.registry import check_name
+from unmask.denoisers.checkpoint import PICKLED, Checkpoint, Stored, open_checkpoint
 from unmask.denoisers.folder import TextDenoiser, load_folder
+from unmask.denoisers.foreign import load_foreign
 
 ASSETS = Path(__file__).parent.parent / "assets"
 
@@ -21,8 +26,8 @@ BUNDLED: dict[str, Path] = {
 FETCHED = ("*.json", "*.safetensors", "*.md", "tokenizer.model", "vocab.txt", "merges.txt")
 
 
-def find_folder(name: str) -> Path:
-    """The folder that holds the denoiser called `name`, fetched from the hub if it has to be.
+def find_path(name: str) -> Path:
+    """The folder, or the one file, that holds the denoiser called `name`; fetched from the hub if it has to be.
 
     Raises UserError saying what was looked for and what to do instead.
     """
@@ -41,9 +46,11 @@ def find_folder(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     if Path(name).is_file():
-        raise UserError(f"{name} is a file; give the folder of the denoiser")
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
-        return _fetch(name)
+        if Path(name).suffix not in (".safetensors", *PICKLED):  # the latter are refused, with what to do instead
+            raise UserError(f"{name} is a file; give the folder of the denoiser, or a safetensors file")
+        return Path(name)
+    if is_on_hub(name):
+        return _fetch(name, FETCHED)
     if "/" in name:
         raise UserError(f"there is no folder {name}; give a folder, owner/name or one of {', '.join(BUNDLED)}")
     try:
@@ -53,26 +60,77 @@ def find_folder(name: str) -> Path:
     raise AssertionError("a bundled name was returned above")
 
 
-def load_denoiser(name: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> TextDenoiser:
-    """Load a bundled denoiser ("wordprob"), a folder written by `unmask fit`, or `owner/name` from the hub.
+def find_checkpoint(name: str) -> Checkpoint:
+    """What is known of the denoiser called `name` before its weights are read; from the hub only headers are fetched.
 
-    Raises UserError where there is none, or naming the file that is missing, damaged or does not fit.
+    Raises UserError as `find_path` does.
     """
-    return load_folder(find_folder(str(name)), device, dtype)
+    if is_on_hub(name):
+        folder = _fetch(name, [pattern for pattern in FETCHED if "safetensors" not in pattern])
+        config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+        return Checkpoint(folder, config, _headers(name))
+    return open_checkpoint(find_path(name))
 
 
-def _fetch(name: str) -> Path:
-    """Fetch `owner/name` into the hub's own cache, or find it there."""
+def is_on_hub(name: str) -> bool:
+    """Whether it is written `owner/name`, and nothing here is called so."""
+    plain = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
+    return plain and name not in BUNDLED and not Path(name).exists()
+
+
+def is_own(path: Path) -> bool:
+    """Whether a folder is of our own format, as `save_denoiser` writes it."""
+    return (path / "config.json").is_file() and "format" in read_json(path / "config.json")
+
+
+def load_denoiser(name: str | Path, device: str = "cpu", dtype: torch.dtype | None = None) -> TextDenoiser:
+    """Load a bundled denoiser ("wordprob"), a folder written by `unmask fit`, a checkpoint of one of `FAMILIES`
+    (its folder, or one safetensors file with the tokenizer.json beside it), or `owner/name` from the hub.
+
+    dtype: of the weights; None is float32 for our own, and for others what they are stored in.
+    Raises UserError where there is none, or naming the file or tensor that is missing, damaged or does not fit.
+    """
+    path = find_path(str(name))
+    if is_own(path):
+        return load_folder(path, device, torch.float32 if dtype is None else dtype)
+    return load_foreign(path, device, dtype)
+
+
+def _fetch(name: str, patterns: Iterable[str]) -> Path:
+    """Fetch what matches `patterns` of `owner/name` into the hub's own cache, or find it there."""
     from huggingface_hub import snapshot_download  # a third of a second that most loads need not wait for
+
+    with _hub_errors(name):
+        # a repository may hold many checkpoints in folders of their own; only what stands at its top is meant
+        return Path(snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=["*/*"]))
+
+
+def _headers(name: str) -> dict[str, Stored]:
+    """The headers of the safetensors files of `owner/name`, a few kilobytes of each."""
+    from huggingface_hub import get_safetensors_metadata
+
+    with _hub_errors(name):
+        files = get_safetensors_metadata(name).files_metadata
+    return {
+        tensor: Stored(Path(file), tuple(about.shape), about.dtype)
+        for file, held in files.items()
+        for tensor, about in held.tensors.items()
+    }
+
+
+@contextlib.contextmanager
+def _hub_errors(name: str) -> Iterator[None]:
+    """Whatever the hub raises, as a UserError in one sentence."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
         LocalEntryNotFoundError,
+        NotASafetensorsRepoError,
         RepositoryNotFoundError,
     )
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(FETCHED)))
+        yield
     except HFValidationError as error:
         raise UserError(f"`{name}` is neither a folder nor a name the hub allows; give one of them") from error
     except GatedRepoError as error:
@@ -84,6 +142,8 @@ def _fetch(name: str) -> Path:
             f"there is neither a folder `{name}` nor such a repository on the hub, "
             "or it is private: check the spelling, or log in with `hf auth login`"
         ) from error
+    except NotASafetensorsRepoError as error:
+        raise UserError(f"`{name}` has no safetensors at its top; fetch the file you mean and give its path") from error
     except LocalEntryNotFoundError as error:
         raise UserError(
             f"there is no folder `{name}`, and the hub cannot be reached: check the network, or give a folder"

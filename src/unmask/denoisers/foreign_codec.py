@@ -1,0 +1,123 @@
+"""How a foreign checkpoint reads text: its own tokenizer, and what its family calls the special tokens."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from unmask.core.errors import UserError
+from unmask.core.files import read_json
+from unmask.denoisers.codec import Codec, read_names, read_tokenizer
+from unmask.denoisers.network import NetworkConfig
+
+# Where Qwen2 cuts a text before merging: contractions, words with what stands before them, digits one by one,
+# punctuation with its line breaks, white space.
+QWEN_PIECES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def make_codec(folder: Path, frame: Mapping[str, Any], chat: str | None, config: NetworkConfig) -> Codec:
+    """The tokenizer of a folder with the special tokens of its family, or those a codec.json beside it names instead.
+
+    frame: entries of a codec.json. chat: the template where the tokenizer has a chat template.
+    A mask token the tokenizer has not got gets the next id. Raises UserError if that is not the network's, if the
+    tokenizer has more tokens than the network, or lacks one of the others.
+    """
+    names = {**frame}
+    if chat is not None and has_chat_template(folder):
+        names["template"] = chat
+    if (folder / "codec.json").is_file():
+        names |= read_names(folder / "codec.json")
+    tokenizer = find_tokenizer(folder)
+    own, mask = int(tokenizer.get_vocab_size()), config.mask_token
+    if tokenizer.token_to_id(names["mask"]) is None:
+        tokenizer.add_special_tokens([AddedToken(names["mask"], special=True, normalized=False)])
+    codec = Codec(tokenizer, **names)
+    if codec.mask_token != mask:
+        raise UserError(
+            f"the tokenizer in {folder} has {own} tokens, with the mask token {codec.mask} at {codec.mask_token}, but "
+            f"the weights have it at {mask}; they belong to different checkpoints"
+        )
+    if codec.vocabulary > config.vocabulary:
+        raise UserError(
+            f"the tokenizer in {folder} has {own} tokens but the embedding has {config.vocabulary} rows; they "
+            "belong to different checkpoints"
+        )
+    for token in (codec.end, codec.pad, *codec.stops):
+        if tokenizer.token_to_id(token) is None:
+            raise UserError(
+                f"the tokenizer in {folder} has no token {token}; name the right one in a codec.json beside it, "
+                f'e.g. {{"end": "</s>"}}'
+            )
+    return codec
+
+
+def find_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a folder: its tokenizer.json, else its vocab.json and merges.txt. Raises UserError if none."""
+    if not (folder / "tokenizer.json").is_file() and (folder / "vocab.json").is_file():
+        return merged_tokenizer(folder)
+    if not (folder / "tokenizer.json").is_file():
+        raise UserError(f"there is no tokenizer.json in {folder}; copy the one of the checkpoint there")
+    return read_tokenizer(folder / "tokenizer.json")
+
+
+def merged_tokenizer(folder: Path) -> Tokenizer:
+    """The byte-level tokenizer of the Qwen2 family from vocab.json, merges.txt and the added tokens.
+
+    Raises UserError naming the file that is missing, damaged, or gives a token another id than it says.
+    """
+    vocabulary, merges = read_json(folder / "vocab.json"), read_merges(folder / "merges.txt")
+    try:
+        tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    except Exception as error:  # the library raises bare Exception
+        raise UserError(f"vocab.json and merges.txt in {folder} do not fit each other: {error}") from error
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN_PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    path = folder / "tokenizer_config.json"
+    added = read_json(path).get("added_tokens_decoder") or {}
+    for place, about in sorted(added.items(), key=lambda item: int(item[0])):
+        token = AddedToken(about["content"], normalized=False, special=True)  # what is not special is one piece too
+        tokenizer.add_special_tokens([token])
+        if tokenizer.token_to_id(about["content"]) != int(place):
+            raise UserError(
+                f"{path} has {about['content']} at {place}, but it would be token "
+                f"{tokenizer.token_to_id(about['content'])} after those of vocab.json; copy both again"
+            )
+    return tokenizer
+
+
+def read_merges(path: Path) -> list[tuple[str, str]]:
+    """The pairs of a merges.txt, in their order."""
+    if not path.is_file():
+        raise UserError(f"there is no {path.name} in {path.parent}; copy the one of the checkpoint there")
+    first, *lines = path.read_text(encoding="utf-8").split("\n")
+    pairs = [line.split(" ") for line in ([] if first.startswith("#version") else [first]) + lines if line]
+    wrong = next((pair for pair in pairs if len(pair) != 2), None)
+    if wrong is not None:
+        raise UserError(f"{path} is damaged: `{' '.join(wrong)}` is no pair; copy it again from where it came")
+    return [(left, right) for left, right in pairs]
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether the tokenizer was made for conversations."""
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    path = folder / "tokenizer_config.json"
+    return path.is_file() and bool(read_json(path).get("chat_template"))
+
+
+def token_of(folder: Path, token: str) -> int:
+    """The id of a token, for families whose config.json does not say it. Raises UserError if there is none."""
+    found = find_tokenizer(folder).token_to_id(token)
+    if found is None:
+        raise UserError(f"the tokenizer in {folder} has no token {token}; it belongs to another checkpoint")
+    return int(found)
