@@ -1,6 +1,6 @@
 # demo: the whole story in minutes · test: everything · check: what to run before a commit (under a minute)
 # docs: docs/api.md, and pages of every module in site/
-.PHONY: demo test check fast lint types docs clean
+.PHONY: demo test check fast lint types docs reproduce clean
 .DEFAULT_GOAL := check
 
 VENV := .venv
@@ -26,6 +26,10 @@ lint: $(VENV)/.installed
 
 types: $(VENV)/.installed
 	@$(BIN)/mypy
+
+# the paper's experiment; needs a GPU and a hub: see recipes/README.md
+reproduce: $(VENV)/.installed
+	@$(BIN)/python recipes/fox2026.py --out runs/fox2026 --device cuda
 
 docs: $(VENV)/.installed
 	@$(BIN)/python scripts/api.py

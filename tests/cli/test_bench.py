@@ -40,7 +40,8 @@ def test_records_say_where_they_came_from_and_come_out_again(bench, run, denoise
     path = tmp_path / "out" / "records.jsonl"
     header = json.loads(path.read_text().splitlines()[0])
     assert set(header) >= {"config", "package", "commit", "torch", "device", "threads", "dtype", "data", "denoiser"}
-    assert header["asked"] == {"denoiser": str(denoiser), "data": str(sums), "orders": [], "tune": False}
+    asked = {"denoiser": str(denoiser), "data": str(sums), "orders": [], "tune": False, "compile": False}
+    assert header["asked"] == asked
     code, out, err = run("bench", "--verify", tmp_path / "out")
     assert (code, [line[:4] for line in out.splitlines()]) == (0, ["same"] * 3)
     assert "3 of 3 records come out again" in err

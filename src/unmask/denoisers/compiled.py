@@ -28,7 +28,7 @@ def compiled(denoiser: TextDenoiser) -> TextDenoiser:
         raise UserError(f"{type(network).__name__} has no `trunk` to compile; decode without compiling")
     if denoiser.device.type == "cpu":
         check_compiler("decode without compiling")
-    network.trunk = torch.compile(network.trunk, dynamic=True)  # type: ignore[method-assign]
+    network.trunk = torch.compile(network.trunk, dynamic=True)
     return replace(denoiser, network=network, multiple=MULTIPLE)
 
 
