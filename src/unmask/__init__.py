@@ -19,6 +19,7 @@ from unmask.orders.folder import LearnedOrder, load_order
 from unmask.samplers import Unmasker, make_sampler
 from unmask.samplers.generate import Generation, decode
 from unmask.samplers.trace import Trace, make_trace, read_traces, write_traces
+from unmask.serve.diffusers_scheduler import as_diffusers_scheduler
 from unmask.serve.transformers_generate import export_custom_generate, generate_with
 from unmask.tasks import make_task
 
@@ -37,6 +38,7 @@ __all__ = [
     "Unmasker",
     "UserError",
     "__version__",
+    "as_diffusers_scheduler",
     "decode",
     "denoiser_from_transformers",
     "export_custom_generate",
