@@ -24,7 +24,11 @@ ONLY_IN_CLI = {"tyro"}
 NEVER_AT_TOP = {"transformers", "datasets", "matplotlib", "accelerate", "peft", "lm_eval", "diffusers", "sglang"}
 # Files that are another program's side of the fence, with the program: they subclass what is in it. Nothing of ours
 # imports them at its top.
-ADAPTERS = {"unmask.evaluate.harness.model": "lm_eval", "unmask.serve.block_scheduler": "diffusers"}
+ADAPTERS = {
+    "unmask.evaluate.harness.model": "lm_eval",
+    "unmask.serve.block_scheduler": "diffusers",
+    "unmask.serve.sglang_algorithm": "sglang",
+}
 
 
 class Import(NamedTuple):
