@@ -16,6 +16,7 @@ from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.from_transformers import denoiser_from_transformers
 from unmask.denoisers.hub import load_denoiser
 from unmask.orders.folder import LearnedOrder, load_order
+from unmask.orders.hub import push_to_hub
 from unmask.samplers import Unmasker, make_sampler
 from unmask.samplers.generate import Generation, decode
 from unmask.samplers.trace import Trace, make_trace, read_traces, write_traces
@@ -48,6 +49,7 @@ __all__ = [
     "make_sampler",
     "make_task",
     "make_trace",
+    "push_to_hub",
     "read_traces",
     "write_traces",
 ]

@@ -12,6 +12,7 @@ from unmask.cli.exact import Exact
 from unmask.cli.fit import Fit
 from unmask.cli.learn import Learn
 from unmask.cli.list import List
+from unmask.cli.push import Push
 from unmask.cli.sample import Sample
 from unmask.cli.view import View
 from unmask.core.errors import UserError
@@ -26,6 +27,7 @@ VERBS: dict[str, type[Command]] = {
     "compare": Compare,
     "exact": Exact,
     "view": View,
+    "push": Push,
     "list": List,
 }
 

@@ -42,8 +42,8 @@ def find_folder(name: str) -> Path:
         return Path(name)
     if Path(name).is_file():
         raise UserError(f"{name} is a file; give the folder of the denoiser")
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
-        return _fetch(name)
+    if may_be_repository(name):
+        return fetch(name)
     if "/" in name:
         raise UserError(f"there is no folder {name}; give a folder, owner/name or one of {', '.join(BUNDLED)}")
     try:
@@ -61,7 +61,12 @@ def load_denoiser(name: str | Path, device: str = "cpu", dtype: torch.dtype = to
     return load_folder(find_folder(str(name)), device, dtype)
 
 
-def _fetch(name: str) -> Path:
+def may_be_repository(name: str) -> bool:
+    """Whether `name` is of the form owner/name."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
+
+
+def fetch(name: str) -> Path:
     """Fetch `owner/name` into the hub's own cache, or find it there."""
     from huggingface_hub import snapshot_download  # a third of a second that most loads need not wait for
     from huggingface_hub.errors import (
