@@ -151,6 +151,15 @@ def test_a_text_is_cut_before_until_and_no_longer_than_asked(text_denoiser) -> N
     assert cut == whole.partition("o")[0]
 
 
+def test_a_context_that_does_not_fit_is_refused_or_answered_with_nothing(text_denoiser, capsys) -> None:
+    requests = [ask("generate_until", "How many pens? " * 99, {}), ask("generate_until", "How many pens?", {})]
+    with pytest.raises(UserError, match="passes the context"):
+        UnmaskLM(text_denoiser, budget=2).generate_until(requests)
+    found = UnmaskLM(text_denoiser, budget=2, skip_too_long=True).generate_until(requests)
+    assert found == ["", decode(text_denoiser, ["How many pens?"], budget=2)[0].text]
+    assert capsys.readouterr().err == "1 of 2 contexts do not fit and are answered with nothing\n"
+
+
 def test_repeats_of_a_document_are_drawn_anew_and_the_batch_changes_nothing(text_denoiser) -> None:
     sampled = ask("generate_until", "How many pens?", {"do_sample": True, "temperature": 1.0}, document=3)
     other = ask("generate_until", "How many?", {"do_sample": True, "temperature": 1.0}, document=4)

@@ -105,6 +105,7 @@ def test_rounds_whose_requests_come_and_go_give_the_same_blocks(engine, spec: st
             stub.ModelRunner(network, BLOCK), batch([here[name][0] for name in names], names), states
         )
         for name, block, count, state in zip(names, blocks, accepted, states, strict=True):
+            assert not count or block == here[name][0]  # the forward of this round has seen the final tokens
             here[name] = block, state
             if count:
                 found[name] = here.pop(name)[0]

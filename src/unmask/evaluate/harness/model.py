@@ -58,6 +58,8 @@ class UnmaskLM(LM):  # type: ignore[misc]
     seed:     of every draw. The row identity is the number of the document, so `--limit` and the batch change nothing,
               and the choices of a question share their draws.
     cache:    an approximate cache (`denoisers/caches.py`); exact unless given.
+    skip_too_long: answer a context that does not fit with an empty text, which is wrong, and say how many there were;
+              refused unless given.
 
     In Python the first three may be the things themselves. What is greedy is decided one position a step, the most
     probable first, as in LLaDA's evaluation.
@@ -79,6 +81,7 @@ class UnmaskLM(LM):  # type: ignore[misc]
         batch_size: int | str = 64,
         max_batch_size: int | None = None,
         cache: str | None = None,
+        skip_too_long: bool = False,
     ) -> None:
         super().__init__()
         if order is not None and sampler is not None:
@@ -99,7 +102,7 @@ class UnmaskLM(LM):  # type: ignore[misc]
         self.budget = self.response_length if budget is None else budget
         check_whole("budget", self.budget, 1)
         check_whole("mc_samples", mc_samples, 1)
-        self.mc_samples, self.seed, self.cache = mc_samples, seed, cache
+        self.mc_samples, self.seed, self.cache, self.skip_too_long = mc_samples, seed, cache, skip_too_long
         self.batch = max_batch_size or 64 if str(batch_size).startswith("auto") else int(batch_size)
         check_whole("batch_size", self.batch, 1)
         self.config = {
@@ -134,7 +137,11 @@ class UnmaskLM(LM):  # type: ignore[misc]
         for place, (request, repeat) in enumerate(zip(requests, repeats(requests), strict=True)):
             groups[asked(request.args[1], self.response_length, repeat)].append(place)
         texts: dict[int, str] = {}
-        for how, places in groups.items():
+        for how, asked_for in groups.items():
+            places = self._fitting(asked_for, requests, how.length)
+            texts |= dict.fromkeys(asked_for, "")
+            if not places:
+                continue
             generations = decode(
                 self.denoiser,
                 [requests[place].args[0] for place in places],
@@ -153,6 +160,16 @@ class UnmaskLM(LM):  # type: ignore[misc]
                 texts[place] = generation.text or ""
                 self.cache_hook.add_partial("generate_until", requests[place].args, texts[place])
         return [texts[place] for place in range(len(requests))]
+
+    def _fitting(self, places: list[int], requests: Sequence[Instance], length: int) -> list[int]:
+        """Those whose context leaves room for a response; all of them where none may be skipped."""
+        if not self.skip_too_long:
+            return places
+        room = self.denoiser.context - length
+        fitting = [at for at in places if len(self.codec.encode_prompt(requests[at].args[0])) <= room]
+        if left_out := len(places) - len(fitting):
+            print(f"{left_out} of {len(places)} contexts do not fit and are answered with nothing", file=sys.stderr)
+        return fitting
 
     # ---- likelihood
 
