@@ -21,7 +21,14 @@ LAYERS = {
     "cli": 3,
 }
 ONLY_IN_CLI = {"tyro"}
-NEVER_AT_TOP = {"transformers", "datasets", "matplotlib"}
+NEVER_AT_TOP = {"transformers", "datasets", "matplotlib", "accelerate", "peft", "lm_eval", "diffusers", "sglang"}
+# Files that are another program's side of the fence, with the program: they subclass what is in it. Nothing of ours
+# imports them at its top.
+ADAPTERS = {
+    "unmask.evaluate.harness.model": "lm_eval",
+    "unmask.serve.block_scheduler": "diffusers",
+    "unmask.serve.sglang_algorithm": "sglang",
+}
 
 
 class Import(NamedTuple):
@@ -78,8 +85,10 @@ def problems(source: Path) -> list[str]:
                 found.append(f"{where}{room} (layer {LAYERS[room]}) imports {item.name} (layer {LAYERS[target]})")
             if package in ONLY_IN_CLI and room != "cli":
                 found.append(f"{where}{package} is for cli/ alone")
-            if package in NEVER_AT_TOP and item.at_top:
+            if package in NEVER_AT_TOP and item.at_top and ADAPTERS.get(here) != package:
                 found.append(f"{where}{package} is heavy; import it inside the function that needs it")
+            if item.at_top and (adapter := next((a for a in ADAPTERS if (item.name + ".").startswith(a + ".")), None)):
+                found.append(f"{where}{adapter} brings {ADAPTERS[adapter]} along; import it inside a function")
     return found
 
 
@@ -113,6 +122,10 @@ def test_no_import_cycles() -> None:
     assert not (found := cycle(SOURCE)), found
 
 
+def test_every_adapter_is_there() -> None:
+    assert [name for name in ADAPTERS if not (SOURCE.parent / (name.replace(".", "/") + ".py")).is_file()] == []
+
+
 def test_every_folder_of_the_package_is_a_known_room() -> None:
     folders = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
     assert folders <= set(LAYERS)
@@ -140,6 +153,9 @@ def plant(tmp_path: Path):
         ("tasks/a.py", "import tyro", "a.py:1: tyro is for cli/ alone"),
         ("view/a.py", "import matplotlib.pyplot as plt", "a.py:1: matplotlib is heavy"),
         ("tasks/a.py", "try:\n    from datasets import load_dataset\nexcept ImportError: pass", "a.py:2: datasets"),
+        ("evaluate/a.py", "from lm_eval.api.model import LM", "a.py:1: lm_eval is heavy"),
+        ("evaluate/a.py", "from unmask.evaluate.harness.model import UnmaskLM", "brings lm_eval along"),
+        ("evaluate/harness/model.py", "import transformers", "transformers is heavy"),
         ("evaluate/a.py", "from unmask import decode", "a.py:1: a room imports the package itself"),
     ],
 )
@@ -154,6 +170,7 @@ def test_the_checker_sees_a_planted_import(plant, file: str, text: str, said: st
         ("view/a.py", "def draw():\n    import matplotlib.pyplot"),
         ("evaluate/a.py", "from unmask.samplers.generate import decode\nfrom unmask.train import fit"),
         ("train/a.py", "from unmask import __version__"),
+        ("evaluate/harness/model.py", "from lm_eval.api.model import LM"),
     ],
 )
 def test_the_checker_allows_what_points_down(plant, file: str, text: str) -> None:

@@ -17,6 +17,8 @@ PAGES = [*([README] if README.is_file() else []), *sorted((ROOT / "docs").rglob(
 WITH_PYTHON = [page for page in PAGES if page == README or page.parent.name == "guides"]
 WEIGHTS = ROOT / "src" / "unmask" / "assets" / "wordprob" / "model.safetensors"
 
+NEEDS = {"other-tools": ("transformers", "diffusers", "lm_eval")}  # guide -> packages its blocks import
+
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`(unmask [a-z][^`]*)`")
 OPERATORS = ("|", ">", ">>", "<", "&&", "||", ";", "&")  # where the command ends and the shell goes on
@@ -98,6 +100,8 @@ def test_every_python_block_of_the_guides_runs(page: Path, tmp_path: Path, monke
     """The blocks of a page share their names, as if typed one after the other."""
     if page == README and not WEIGHTS.is_file():
         pytest.skip("the README uses the bundled denoiser, which is not part of this checkout")
+    for package in NEEDS.get(page.stem, ()):
+        pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": page.stem}
     for number, block in enumerate(blocks(page), start=1):

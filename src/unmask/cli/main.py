@@ -13,6 +13,7 @@ from unmask.cli.fit import Fit
 from unmask.cli.inspect import Inspect
 from unmask.cli.learn import Learn
 from unmask.cli.list import List
+from unmask.cli.push import Push
 from unmask.cli.sample import Sample
 from unmask.cli.view import View
 from unmask.core.errors import UserError
@@ -27,6 +28,7 @@ VERBS: dict[str, type[Command]] = {
     "compare": Compare,
     "exact": Exact,
     "view": View,
+    "push": Push,
     "list": List,
     "inspect": Inspect,
 }

@@ -50,7 +50,7 @@ def find_path(name: str) -> Path:
             raise UserError(f"{name} is a file; give the folder of the denoiser, or a safetensors file")
         return Path(name)
     if is_on_hub(name):
-        return _fetch(name, FETCHED)
+        return fetch(name)
     if "/" in name:
         raise UserError(f"there is no folder {name}; give a folder, owner/name or one of {', '.join(BUNDLED)}")
     try:
@@ -66,7 +66,7 @@ def find_checkpoint(name: str) -> Checkpoint:
     Raises UserError as `find_path` does.
     """
     if is_on_hub(name):
-        folder = _fetch(name, [pattern for pattern in FETCHED if "safetensors" not in pattern])
+        folder = fetch(name, [pattern for pattern in FETCHED if "safetensors" not in pattern])
         config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
         return Checkpoint(folder, config, _headers(name))
     return open_checkpoint(find_path(name))
@@ -74,8 +74,12 @@ def find_checkpoint(name: str) -> Checkpoint:
 
 def is_on_hub(name: str) -> bool:
     """Whether it is written `owner/name`, and nothing here is called so."""
-    plain = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
-    return plain and name not in BUNDLED and not Path(name).exists()
+    return may_be_repository(name) and name not in BUNDLED and not Path(name).exists()
+
+
+def may_be_repository(name: str) -> bool:
+    """Whether `name` is of the form owner/name."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
 
 
 def is_own(path: Path) -> bool:
@@ -96,7 +100,7 @@ def load_denoiser(name: str | Path, device: str = "cpu", dtype: torch.dtype | No
     return load_foreign(path, device, dtype)
 
 
-def _fetch(name: str, patterns: Iterable[str]) -> Path:
+def fetch(name: str, patterns: Iterable[str] = FETCHED) -> Path:
     """Fetch what matches `patterns` of `owner/name` into the hub's own cache, or find it there."""
     from huggingface_hub import snapshot_download  # a third of a second that most loads need not wait for
 

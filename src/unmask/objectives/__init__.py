@@ -12,6 +12,7 @@ from unmask.objectives.on_policy import PathLikelihoods, path_log_likelihoods
 from unmask.objectives.reward import reward_surrogate
 from unmask.objectives.rloo import rloo_surrogate, stratified_steps
 from unmask.objectives.rollout import draw_orders, log_prefix
+from unmask.objectives.text_elbo import TextElbo, text_elbo
 from unmask.objectives.tilted import Credit, TiltedPaths, tilted_paths
 from unmask.objectives.vimco import importance_bound, log_mean_exp, vimco_surrogate
 
@@ -32,6 +33,7 @@ __all__ = [
     "DenoisingLoss",
     "PathLikelihoods",
     "StepTerm",
+    "TextElbo",
     "TiltedPaths",
     "bound_surrogate",
     "denoising_loss",
@@ -46,6 +48,7 @@ __all__ = [
     "step_term",
     "stratified_steps",
     "stratified_times",
+    "text_elbo",
     "tilted_paths",
     "vimco_surrogate",
 ]

@@ -11,6 +11,7 @@ import torch
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing_folder, write_json
 from unmask.denoisers.folder import read_config, read_weights, write_weights
+from unmask.denoisers.hub import fetch, may_be_repository
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.samplers.base import Unmasker
 from unmask.samplers.budgeted import Budgeted
@@ -62,8 +63,13 @@ def save_order(order: LearnedOrder, folder: Path, readme: str | None = None) -> 
 
 
 def load_order(folder: str | Path, device: str = "cpu") -> LearnedOrder:
-    """Read a folder. Raises UserError naming the file that is missing, damaged, foreign or does not fit."""
-    folder = Path(folder)
+    """Read a folder, or `owner/name` from the hub, which is fetched unless there is such a folder.
+
+    Raises UserError naming the file that is missing, damaged, foreign or does not fit.
+    """
+    name, folder = Path(folder).as_posix(), Path(folder)
+    if not folder.exists() and may_be_repository(name):
+        folder = fetch(name)
     if not folder.is_dir():
         raise UserError(f"there is no learned order at {folder}; make one with `unmask learn --out {folder}`")
     path = folder / "config.json"

@@ -1,0 +1,282 @@
+"""The lm-eval model: likelihoods held to enumeration, and lm-eval's own report to our bench."""
+
+import json
+from dataclasses import dataclass, replace
+from math import log
+
+import pytest
+import torch
+
+pytest.importorskip("lm_eval")
+
+from lm_eval import simple_evaluate
+from lm_eval.api.instance import Instance
+from lm_eval.tasks import TaskManager
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+from unmask.core.errors import UserError
+from unmask.denoisers.codec import Codec
+from unmask.denoisers.table import TableDenoiser
+from unmask.evaluate.bench import bench
+from unmask.evaluate.harness.__main__ import PLAIN, main
+from unmask.evaluate.harness.local_task import task_file, write_local_task
+from unmask.evaluate.harness.model import UnmaskLM
+from unmask.evaluate.harness.requests import Asked, asked
+from unmask.evaluate.records import read_records
+from unmask.samplers.generate import decode
+from unmask.tasks import make_task
+
+from ..exact.problems import random_joint
+
+LETTERS = "abc"
+
+
+def letters(template: str = "{prompt}") -> Codec:
+    """A token per letter, whose numbers are those of a table's tokens."""
+    names = [*LETTERS, "<|end|>", "<|mask|>", "<|pad|>"]
+    tokenizer = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="<|pad|>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return Codec(tokenizer, template=template)
+
+
+@dataclass(frozen=True)
+class Lettered:
+    """A table of texts of four letters as a text denoiser."""
+
+    table: TableDenoiser
+    codec: Codec
+    response_length: int = 2
+    context: int = 4
+    device: str = "cpu"
+
+    def __call__(self, canvas):
+        return self.table(canvas)
+
+
+@pytest.fixture
+def joint():
+    return random_joint(3, 4, 3)
+
+
+@pytest.fixture
+def lettered(joint):
+    return Lettered(TableDenoiser.of(joint), letters())
+
+
+def ask(kind, *arguments, document=None):
+    return Instance(kind, {}, arguments, 0, metadata=("task", document, 1))
+
+
+def exact(joint, context: str, text: str) -> float:
+    """log p(text | context): what follows the text is summed out."""
+    digits = [LETTERS.index(letter) for letter in context + text]
+    above, below = float(joint[tuple(digits)].sum()), float(joint[tuple(digits[: len(context)])].sum())
+    return log(above / below)
+
+
+# ---- likelihood
+
+
+@pytest.mark.parametrize(("context", "text"), [("ab", "ca"), ("", "bac"), ("c", "a"), ("a", "bbc")])
+def test_the_likelihood_is_the_exact_one_within_four_standard_errors(lettered, joint, context, text) -> None:
+    """The conditionals are those of one joint distribution, so the bound is tight."""
+    model = UnmaskLM(lettered, mc_samples=16)
+    found = torch.tensor([model.loglikelihood([ask("loglikelihood", context, text, document=row)])[0][0]
+                          for row in range(60)])  # fmt: skip
+    standard_error = float(found.std()) / len(found) ** 0.5
+    assert abs(float(found.mean()) - exact(joint, context, text)) < 4 * standard_error + 1e-6
+
+
+def test_a_single_token_has_its_exact_probability(lettered, joint) -> None:
+    ((found, _),) = UnmaskLM(lettered, mc_samples=1).loglikelihood([ask("loglikelihood", "ab", "c")])
+    assert found == pytest.approx(exact(joint, "ab", "c"))
+
+
+def test_exactly_the_text_that_is_decoded_one_position_a_step_is_greedy(lettered) -> None:
+    codec = replace(letters(), template="{prompt}")
+    written = decode(lettered, ["ab"], budget=2, response_length=2, codec=codec)[0].text
+    pairs = [a + b for a in LETTERS for b in LETTERS]
+    found = UnmaskLM(lettered, mc_samples=1).loglikelihood([ask("loglikelihood", "ab", pair) for pair in pairs])
+    assert [pair for pair, (_, greedy) in zip(pairs, found, strict=True) if greedy] == [written]
+
+
+def test_neither_batch_nor_order_nor_other_requests_change_a_likelihood(lettered) -> None:
+    asked_for = [("ab", "ca"), ("a", "bbc"), ("", "cc"), ("cb", "a")]
+    requests = [ask("loglikelihood", *pair, document=row) for row, pair in enumerate(asked_for)]
+    found = UnmaskLM(lettered, mc_samples=8).loglikelihood(requests)
+    assert UnmaskLM(lettered, mc_samples=8, batch_size=3).loglikelihood(requests) == found
+    assert UnmaskLM(lettered, mc_samples=8).loglikelihood(requests[::-1]) == found[::-1]
+    assert UnmaskLM(lettered, mc_samples=8).loglikelihood(requests[2:3]) == found[2:3]
+    assert UnmaskLM(lettered, mc_samples=8, seed=1).loglikelihood(requests) != found
+
+
+def test_spaces_at_the_joint_go_where_they_belong(lettered) -> None:
+    """In a template of its own lm-eval's delimiter is taken off; bare, it is part of what is scored."""
+    templated = UnmaskLM(replace(lettered, codec=letters("{prompt}c")))._pair("ab", " a", 0)
+    assert (templated.context, templated.text) == ([0, 1, 2], [0])
+    bare = UnmaskLM(lettered)._pair("ab ", "a", 0)
+    assert (bare.context, bare.text) == ([0, 1], [5, 0])
+
+
+def test_a_rolling_likelihood_of_a_short_text_is_that_given_nothing_and_a_long_one_is_cut(lettered, joint) -> None:
+    model = UnmaskLM(lettered, mc_samples=400)
+    requests = [ask("loglikelihood_rolling", text) for text in ("ba", "abcab", "b")]
+    short, long, tail = model.loglikelihood_rolling(requests)
+    assert short == pytest.approx(exact(joint, "", "ba"), abs=0.2)
+    head = model.loglikelihood([ask("loglikelihood", "", "abca")])[0][0]
+    assert long - head == pytest.approx(exact(joint, "", "b"), abs=0.5)
+    assert tail == pytest.approx(exact(joint, "", "b"))
+
+
+def test_what_is_too_long_is_refused(lettered) -> None:
+    with pytest.raises(UserError, match="5 tokens and this denoiser reads 4"):
+        UnmaskLM(lettered).loglikelihood([ask("loglikelihood", "abc", "ab")])
+
+
+# ---- text
+
+
+def test_a_text_is_cut_before_until_and_no_longer_than_asked(text_denoiser) -> None:
+    model = UnmaskLM(text_denoiser, budget=4)
+    whole, short, cut = model.generate_until(
+        [
+            ask("generate_until", "How many pens?", {}),
+            ask("generate_until", "How many pens?", {"max_gen_toks": 5}),
+            ask("generate_until", "How many pens?", {"max_gen_toks": 10_000, "until": ["o"]}),
+        ]
+    )
+    assert short == decode(text_denoiser, ["How many pens?"], budget=4, response_length=5)[0].text
+    assert whole == decode(text_denoiser, ["How many pens?"], budget=4)[0].text
+    assert cut == whole.partition("o")[0]
+
+
+def test_a_context_that_does_not_fit_is_refused_or_answered_with_nothing(text_denoiser, capsys) -> None:
+    requests = [ask("generate_until", "How many pens? " * 99, {}), ask("generate_until", "How many pens?", {})]
+    with pytest.raises(UserError, match="passes the context"):
+        UnmaskLM(text_denoiser, budget=2).generate_until(requests)
+    found = UnmaskLM(text_denoiser, budget=2, skip_too_long=True).generate_until(requests)
+    assert found == ["", decode(text_denoiser, ["How many pens?"], budget=2)[0].text]
+    assert capsys.readouterr().err == "1 of 2 contexts do not fit and are answered with nothing\n"
+
+
+def test_repeats_of_a_document_are_drawn_anew_and_the_batch_changes_nothing(text_denoiser) -> None:
+    sampled = ask("generate_until", "How many pens?", {"do_sample": True, "temperature": 1.0}, document=3)
+    other = ask("generate_until", "How many?", {"do_sample": True, "temperature": 1.0}, document=4)
+    found = UnmaskLM(text_denoiser).generate_until([sampled, sampled, other])
+    assert found[0] != found[1]
+    assert UnmaskLM(text_denoiser, batch_size=1).generate_until([other, sampled, sampled]) == [found[2], *found[:2]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ({}, Asked((), 16, 0.0, 0)),
+        ({"until": "Q", "max_new_tokens": 4}, Asked(("Q",), 4, 0.0, 0)),
+        ({"until": ["", "Q"], "temperature": 0.5}, Asked(("Q",), 16, 0.5, 0)),
+        ({"temperature": 0.5, "do_sample": False, "top_p": 1.0, "top_k": 0}, Asked((), 16, 0.0, 0)),
+        ({"max_gen_toks": 99, "do_sample": True}, Asked((), 16, 0.0, 0)),
+    ],
+)
+def test_generation_arguments_are_read_as_lm_eval_means_them(arguments, wanted) -> None:
+    assert asked(arguments, 16) == wanted
+
+
+def test_what_would_change_the_law_of_the_tokens_is_refused() -> None:
+    with pytest.raises(UserError, match=r"asks for top_p=0\.9"):
+        asked({"top_p": 0.9}, 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"order": "somewhere", "sampler": "iid"}, "not both"),
+        ({"template": "Q:"}, "where the context goes"),
+        ({"budget": 0}, "budget must be a whole number"),
+        ({"mc_samples": 0}, "mc_samples must be"),
+        ({"dtype": "float99"}, "unknown dtype"),
+        ({"batch_size": 0}, "batch_size must be"),
+    ],
+)
+def test_bad_arguments_are_one_sentence(text_denoiser, arguments, said) -> None:
+    with pytest.raises(UserError, match=said):
+        UnmaskLM(text_denoiser, **arguments)
+
+
+# ---- lm-eval itself
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """Where the `datasets` library may write."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def problems(tmp_path):
+    """Twenty-four word problems in the format of GSM8K."""
+    examples = make_task("wordprob").examples("test")[:24]
+    rows = [{"question": example.prompt, "answer": example.response} for example in examples]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("sampler", ["top-prob", "random"])
+def test_lm_evals_report_for_gsm8k_equals_our_bench(problems, tmp_path, sampler: str) -> None:
+    """Its own task file and strict-match filter, on the same questions: the same texts, so the same accuracy."""
+    path = write_local_task(tmp_path / "gsm8k.yaml", problems, overrides=PLAIN)
+    model = UnmaskLM("wordprob", sampler=sampler, budget=3)
+    report = simple_evaluate(model, tasks=[str(path)], task_manager=TaskManager(include_defaults=False),
+                             bootstrap_iters=0)  # fmt: skip
+    (row,) = bench(model.denoiser, make_task("wordprob"), "test", samplers=[sampler], budgets=[3], count=24,
+                   out=tmp_path / "bench")  # fmt: skip
+    assert 0 < row.accuracy < 1
+    assert report["results"]["gsm8k"]["exact_match,strict-match"] == row.accuracy
+    texts = {sample["doc_id"]: sample["resps"][0][0] for sample in report["samples"]["gsm8k"]}
+    ours = {record.id: record.text for record in read_records(tmp_path / "bench" / "records.jsonl").records}
+    names = [example.id for example in make_task("wordprob").examples("test")[:24]]
+    assert [texts[number] for number in range(24)] == [ours[name] for name in names]
+    assert report["config"]["sampler"] == sampler
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_lm_evals_multiple_choice_runs_on_likelihoods(lettered, tmp_path) -> None:
+    rows = [{"given": "ab", "choices": ["ca", "bb"], "right": 0}, {"given": "c", "choices": ["a", "b"], "right": 1}]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "letters.yaml").write_text(
+        f"task: letters\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {tmp_path / 'test.jsonl'}}}}}\n"
+        "test_split: test\noutput_type: multiple_choice\ndoc_to_text: '{{given}}'\ndoc_to_choice: '{{choices}}'\n"
+        "doc_to_target: right\ntarget_delimiter: ''\nmetric_list: [{metric: acc}]\n"
+    )
+    report = simple_evaluate(UnmaskLM(lettered, mc_samples=200), tasks=[str(tmp_path / "letters.yaml")],
+                             task_manager=TaskManager(include_defaults=False), bootstrap_iters=0)  # fmt: skip
+    joint = lettered.table.joint
+    right = [exact(joint, "ab", "ca") > exact(joint, "ab", "bb"), exact(joint, "c", "b") > exact(joint, "c", "a")]
+    assert report["results"]["letters"]["acc,none"] == sum(right) / 2
+
+
+def test_the_task_file_is_lm_evals_own_with_the_data_replaced(problems, tmp_path) -> None:
+    import yaml
+
+    path = write_local_task(tmp_path / "out.yaml", problems, overrides=PLAIN)
+    config = yaml.safe_load(path.read_text())
+    assert config["include"] == str(task_file("gsm8k"))
+    assert task_file("gsm8k").parts[-3:] == ("tasks", "gsm8k", "gsm8k.yaml")
+    assert config["dataset_kwargs"] == {"data_files": {"test": str(tmp_path / "test.jsonl")}}
+    assert "metric_list" not in config
+    assert "filter_list" not in config
+
+
+def test_what_is_wrong_with_a_local_task_is_said(tmp_path, problems) -> None:
+    with pytest.raises(UserError, match=r"no test\.jsonl"):
+        write_local_task(tmp_path / "x.yaml", tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"end in \.yaml"):
+        write_local_task(tmp_path / "x.json", problems)
+
+
+def test_the_command_says_what_is_wrong_in_a_line(capsys) -> None:
+    assert main(["local-task", "gsm8k"]) == 2
+    assert capsys.readouterr().err.startswith("error: usage: ")
