@@ -25,7 +25,7 @@ def entry(values: Mapping[str, Any], name: str, kind: type[Value], default: Any 
         value = float(value)
     if type(value) is not kind:  # not isinstance: True is an int
         raise UserError(f"config.json has `{name}` {value!r}, which should be of type {kind.__name__}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def one_of(values: Mapping[str, Any], name: str, choices: Mapping[str, Choice], default: str) -> str:
