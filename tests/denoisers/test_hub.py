@@ -7,20 +7,20 @@ import pytest
 from huggingface_hub import errors
 
 from unmask.core.errors import UserError
-from unmask.denoisers.hub import BUNDLED, find_folder
+from unmask.denoisers.hub import BUNDLED, find_path
 
 
 def test_a_folder_is_itself(tmp_path: Path) -> None:
-    assert find_folder(str(tmp_path)) == tmp_path
+    assert find_path(str(tmp_path)) == tmp_path
 
 
 def test_the_folder_of_a_fit_stands_for_the_denoiser_it_made(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match="has not made a denoiser yet"):
-        find_folder(str(tmp_path))
+        find_path(str(tmp_path))
     (tmp_path / "denoiser").mkdir()
     (tmp_path / "denoiser" / "config.json").write_text("{}")
-    assert find_folder(str(tmp_path)) == tmp_path / "denoiser"
+    assert find_path(str(tmp_path)) == tmp_path / "denoiser"
 
 
 @pytest.mark.parametrize(
@@ -34,24 +34,24 @@ def test_the_folder_of_a_fit_stands_for_the_denoiser_it_made(tmp_path: Path) -> 
 )
 def test_a_name_that_is_nothing_says_what_would_be(name: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        find_folder(name)
+        find_path(name)
 
 
 def test_a_bundled_name_without_its_files_says_how_to_make_one(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setitem(BUNDLED, "wordprob", tmp_path / "absent")
     with pytest.raises(UserError, match="not part of this installation; fit one with `unmask fit --task wordprob"):
-        find_folder("wordprob")
+        find_path("wordprob")
 
 
 def test_owner_and_name_are_fetched_without_code_or_pickles(monkeypatch, tmp_path: Path) -> None:
     asked = {}
 
-    def fetch(name: str, allow_patterns: list[str]) -> str:
+    def fetch(name: str, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
         asked[name] = allow_patterns
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
-    assert find_folder("someone/denoiser") == tmp_path
+    assert find_path("someone/denoiser") == tmp_path
     (patterns,) = asked.values()
     assert not any(pattern.endswith((".py", ".bin", ".pt", ".pkl", "*")) for pattern in patterns)
 
@@ -68,10 +68,10 @@ def test_owner_and_name_are_fetched_without_code_or_pickles(monkeypatch, tmp_pat
     ],
 )
 def test_what_the_hub_says_becomes_a_sentence(monkeypatch, kind: type[Exception], said: str) -> None:
-    def fail(name: str, allow_patterns: list[str]) -> str:
+    def fail(name: str, **patterns: list[str]) -> str:
         raise kind.__new__(kind)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     with pytest.raises(UserError, match=said) as caught:
-        find_folder("someone/denoiser")
+        find_path("someone/denoiser")
     assert "\n" not in str(caught.value)

@@ -78,7 +78,7 @@ class Machine:
 
     device: Annotated[str, WORD] = "cpu"
     """Where to compute: cpu, cuda, cuda:1, mps."""
-    dtype: Annotated[str | None, WORD, default("float32; fit and learn: bfloat16 on hardware that has it")] = None
+    dtype: Annotated[str | None, WORD, default("as stored; fit and learn: bfloat16 on hardware that has it")] = None
     """Precision of the denoiser: float32, bfloat16 or float16."""
     threads: Annotated[int | None, WHOLE, default("torch's own choice")] = None
     """CPU threads."""
@@ -98,9 +98,9 @@ class Machine:
             say(f"warning: {self.device} has no instructions for bfloat16 here; float32 is many times as fast")
 
     @property
-    def torch_dtype(self) -> torch.dtype:
-        """The dtype to load a denoiser in."""
-        return DTYPES[self.dtype or "float32"]
+    def torch_dtype(self) -> torch.dtype | None:
+        """The dtype to load a denoiser in; None leaves it to the denoiser."""
+        return None if self.dtype is None else DTYPES[self.dtype]
 
 
 def check_device(name: str) -> None:

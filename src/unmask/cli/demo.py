@@ -166,7 +166,7 @@ def report(
 def playback(generation: Generation, codec: Codec) -> list[str]:
     """A line per step: what is written so far, `_` for a position still masked, ends of text left out."""
     pieces = [
-        "" if token == codec.end_token else codec.tokenizer.decode([token], skip_special_tokens=False)
+        "" if token in codec.end_tokens else codec.tokenizer.decode([token], skip_special_tokens=False)
         for token in generation.tokens
     ]
     lines = []

@@ -165,7 +165,7 @@ class CachedTransformer:
             due = due | (memory.age >= self.cache.refresh)
         if bool(due.all()):
             memory = self._full(canvas, memory.start)
-            return self.network.answer(canvas, memory.hidden[canvas.masked]), memory
+            return self._answer(canvas, memory.hidden), memory
         rows, others = due.nonzero().squeeze(-1), (~due).nonzero().squeeze(-1)
         memory = memory._replace(age=memory.age + 1)
         if len(rows):
@@ -173,7 +173,10 @@ class CachedTransformer:
             hidden = memory.hidden.index_copy(0, others, self._partial(canvas.take(others), memory.take(others)))
         else:
             hidden = self._partial(canvas, memory)
-        return self.network.answer(canvas, hidden[canvas.masked]), memory
+        return self._answer(canvas, hidden), memory
+
+    def _answer(self, canvas: Canvas, hidden: Tensor) -> Denoised:
+        return self.network.answer(canvas, self.network.align(hidden, canvas.valid)[canvas.masked])
 
     def _full(self, canvas: Canvas, start: Tensor) -> Kept:
         place = torch.arange(canvas.tokens.shape[1], device=canvas.tokens.device).expand(canvas.tokens.shape)

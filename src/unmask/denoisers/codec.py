@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -20,6 +22,7 @@ from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
 
+MARK = "<|mask|>"  # how a person marks one position to be written
 # What may become one token: the joints of the equation format, a word with its space, one digit, punctuation.
 PIECES = r" ->|>> <<|>> #### |<<|>>| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}<>]+|[<>]+|\s+"
 
@@ -29,6 +32,7 @@ class Codec:
     """A tokenizer and the meaning of its special tokens.
 
     template: how a prompt is written, with `{prompt}` in it; the response follows without a space.
+    stops: tokens that end a text too, as a turn of a chat does; only `end` fills what is left after it.
     """
 
     tokenizer: Tokenizer
@@ -36,6 +40,7 @@ class Codec:
     end: str = "<|end|>"
     pad: str = "<|pad|>"
     template: str = "{prompt} ->"
+    stops: tuple[str, ...] = ()
 
     @staticmethod
     def train(texts: Iterable[str], vocabulary: int) -> "Codec":
@@ -78,6 +83,15 @@ class Codec:
         """Id of the padding token."""
         return self._id(self.pad)
 
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """Ids of everything that ends a text: the end token and `stops`."""
+        return frozenset((self.end_token, *map(self._id, self.stops)))
+
+    def cut(self, tokens: Sequence[int]) -> list[int]:
+        """The ids before the first that ends the text."""
+        return list(takewhile(lambda token: token not in self.end_tokens, tokens))
+
     def _id(self, token: str) -> int:
         found = self.tokenizer.token_to_id(token)
         if found is None:
@@ -105,11 +119,9 @@ class Codec:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text up to the first end token; mask and padding tokens are left out."""
-        kept = list(tokens)
-        if self.end_token in kept:
-            kept = kept[: kept.index(self.end_token)]
         skip = {self.mask_token, self.pad_token}
-        return str(self.tokenizer.decode([token for token in kept if token not in skip], skip_special_tokens=False))
+        kept = [token for token in self.cut(tokens) if token not in skip]
+        return str(self.tokenizer.decode(kept, skip_special_tokens=False))
 
     def canvas(
         self,
@@ -134,16 +146,16 @@ class Codec:
         return self.assemble(encoded, responses, budget=1, context=None, rows=rows, masked=True)
 
     def infill(self, texts: Sequence[str], budget: int, context: int | None = None) -> Canvas:
-        """A canvas from texts in which `<|mask|>` (or `<|mask:8|>` for eight of them) marks what to write."""
-        mask = self.mask
-        stem = re.escape(mask[:-2])
+        """A canvas from texts in which `<|mask|>` (or `<|mask:8|>` for eight of them) marks what to write.
+
+        The marks are these whatever the tokenizer calls its mask token; that name will do too.
+        """
         encoded = []
         for text in texts:
-            long = re.sub(stem + r":(\d+)\|>", lambda match: mask * int(match[1]), text)
-            ids = [self.mask_token if part == mask else part for part in re.split(f"({re.escape(mask)})", long) if part]
-            encoded.append([i for part in ids for i in ([part] if isinstance(part, int) else self.encode(part))])
-            if self.mask_token not in encoded[-1]:
-                raise UserError(f"nothing to infill in `{text}`: mark what to write with {mask}")
+            first, *others = (self.encode(part) for part in around_marks(text, self.mask))
+            encoded.append(first + [token for other in others for token in (self.mask_token, *other)])
+            if not others:
+                raise UserError(f"nothing to infill in `{text}`: mark what to write with {MARK}")
         canvas = self.assemble(encoded, [[]] * len(encoded), budget, context, rows=None, masked=False)
         return Canvas.make(
             canvas.tokens, canvas.tokens == self.mask_token, canvas.budget, canvas.valid, canvas.row
@@ -183,25 +195,43 @@ class Codec:
         """Write tokenizer.json and codec.json into `folder`."""
         # not `tokenizer.save`, whose errors are no OSError when the disk is full
         (folder / "tokenizer.json").write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
-        names = {"mask": self.mask, "end": self.end, "pad": self.pad, "template": self.template}
+        names: dict[str, Any] = {"mask": self.mask, "end": self.end, "pad": self.pad, "template": self.template}
+        if self.stops:
+            names["stops"] = list(self.stops)
         (folder / "codec.json").write_text(json.dumps(names, indent=2) + "\n", encoding="utf-8")
 
     @staticmethod
     def load(folder: Path) -> "Codec":
         """Read what `save` wrote. Raises UserError naming the file that is missing or damaged."""
-        names = read_json(folder / "codec.json")
-        path = folder / "tokenizer.json"
-        read_json(path)
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise UserError(f"{path} is not a tokenizer of the `tokenizers` library: {error}") from error
-        unknown = set(names) - {"mask", "end", "pad", "template"}
-        if unknown:
-            raise UserError(f"{folder / 'codec.json'} has unknown entries {sorted(unknown)}; it is of another version")
-        for name, value in names.items():
-            if not isinstance(value, str) or (name == "template" and "{prompt}" not in value):
-                raise UserError(f"{folder / 'codec.json'} is damaged: {name} cannot be {value!r}")
-        codec = Codec(tokenizer, **names)
-        _ = codec.mask_token, codec.end_token, codec.pad_token
+        names = read_names(folder / "codec.json")
+        codec = Codec(read_tokenizer(folder / "tokenizer.json"), **names)
+        _ = codec.mask_token, codec.end_tokens, codec.pad_token
         return codec
+
+
+def around_marks(text: str, mask: str) -> list[str]:
+    """What stands before, between and after the positions that `text` marks to be written; `mask` marks one too."""
+    long = re.sub(r"<\|mask:(\d+)\|>", lambda match: MARK * int(match[1]), text)
+    return long.replace(mask, MARK).split(MARK)
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer.json. Raises UserError naming the file if it is missing, damaged or something else."""
+    read_json(path)
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise UserError(f"{path} is not a tokenizer of the `tokenizers` library: {error}") from error
+
+
+def read_names(path: Path) -> dict[str, Any]:
+    """The entries of a codec.json, by the fields of `Codec`. Raises UserError naming the file and what is wrong."""
+    names = read_json(path)
+    unknown = set(names) - {"mask", "end", "pad", "template", "stops"}
+    if unknown:
+        raise UserError(f"{path} has unknown entries {sorted(unknown)}; it is of another version")
+    for name, value in names.items():
+        words = (value if isinstance(value, list) else [None]) if name == "stops" else [value]
+        if not all(isinstance(word, str) for word in words) or (name == "template" and "{prompt}" not in value):
+            raise UserError(f"{path} is damaged: {name} cannot be {value!r}")
+    return names | ({"stops": tuple(names["stops"])} if "stops" in names else {})

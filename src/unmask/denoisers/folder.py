@@ -1,9 +1,10 @@
 """A denoiser on disk: config.json, model.safetensors, tokenizer.json, codec.json and a README.md as its card."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -13,13 +14,27 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing_folder, write_json
-from unmask.denoisers.base import Denoised
+from unmask.denoisers.base import Denoised, Rereader
 from unmask.denoisers.codec import Codec
+from unmask.denoisers.keys import tied_names
+from unmask.denoisers.network import Network, NetworkConfig
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 
 FORMAT, VERSION = "unmask-denoiser", 1
 
 Config = TypeVar("Config")
+
+
+class Architecture(NamedTuple):
+    """A kind of network this format can hold: `network(config)` builds it."""
+
+    network: Callable[[Any], Network]
+    config: type[Any]
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "transformer": Architecture(Transformer, TransformerConfig),
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,7 @@ class TextDenoiser:
     card: what is known of it (recipe, seed, measurements), kept in config.json.
     """
 
-    network: Transformer
+    network: Network
     codec: Codec
     response_length: int
     card: dict[str, Any] = field(default_factory=dict)
@@ -41,14 +56,22 @@ class TextDenoiser:
             return self.network(canvas)  # type: ignore[no-any-return]
 
     def reread(self, canvas: Canvas, again: Tensor) -> Denoised:
-        """One forward pass over masked positions and shadows of the written ones `again`, without gradient."""
+        """One forward pass over masked positions and shadows of the written ones `again`, without gradient.
+
+        Raises UserError if the network cannot do it.
+        """
+        if not isinstance(self.network, Rereader):
+            raise UserError(
+                f"a network of kind {type(self.network).__name__} cannot say what it would write where something "
+                "stands; name a sampler that does not look again at what it wrote"
+            )
         with torch.no_grad():
             return self.network.reread(canvas, again)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.network.embed.weight.device
+        return next(self.network.parameters()).device
 
     @property
     def context(self) -> int:
@@ -58,16 +81,24 @@ class TextDenoiser:
 
 def save_denoiser(denoiser: TextDenoiser, folder: Path, readme: str | None = None) -> None:
     """Write the folder in one go, replacing what stood there."""
+    network = denoiser.network
+    kinds = {kind.network: name for name, kind in ARCHITECTURES.items()}
+    if type(network) not in kinds:
+        raise UserError(
+            f"a network of kind {type(network).__name__} cannot be saved in our format, which holds "
+            f"{', '.join(ARCHITECTURES)}; add a line to ARCHITECTURES in denoisers/folder.py"
+        )
     with replacing_folder(folder) as temporary:
-        weights = {name: value.detach().cpu().contiguous() for name, value in denoiser.network.state_dict().items()}
-        if denoiser.network.config.tied:
-            weights.pop("head.weight")
+        tied = tied_names(network)
+        weights = {
+            name: value.detach().cpu().contiguous() for name, value in network.state_dict().items() if name not in tied
+        }
         write_weights(temporary / "model.safetensors", weights, {"format": "pt"})
         config = {
             "format": FORMAT,
             "version": VERSION,
-            "architecture": "transformer",
-            "network": denoiser.network.config.to_dict(),
+            "architecture": kinds[type(network)],
+            "network": network.config.to_dict(),
             "response_length": denoiser.response_length,
             "card": denoiser.card,
         }
@@ -91,7 +122,10 @@ def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.fl
             f"{path} is of version {config.get('version')!r}, this unmask reads version {VERSION}; "
             "save it again with a matching release"
         )
-    shape = read_config(path, config, "network", TransformerConfig)
+    kind = config.get("architecture", "transformer")
+    if kind not in ARCHITECTURES:
+        raise UserError(f"{path} is of architecture {kind!r}, this unmask reads {', '.join(ARCHITECTURES)}")
+    shape: NetworkConfig = read_config(path, config, "network", ARCHITECTURES[kind].config)
     response_length = config.get("response_length")
     if not isinstance(response_length, int) or response_length < 1:
         raise UserError(f"{path} is damaged: response_length cannot be {response_length!r}")
@@ -107,11 +141,12 @@ def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.fl
             "they belong to different denoisers"
         )
     with torch.device("meta"):
-        network = Transformer(shape)
+        network = ARCHITECTURES[kind].network(shape)
     weights = read_weights(folder / "model.safetensors")
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    if shape.tied and "head.weight" not in weights and "embed.weight" in weights:
-        weights["head.weight"] = weights["embed.weight"]
+    tied = tied_names(network)
+    weights = {name: value for name, value in weights.items() if name not in tied}
+    expected = {name: size for name, size in expected.items() if name not in tied}
     problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
     problems += [f"{name} is not expected" for name in weights.keys() - expected.keys()]
     problems += [
@@ -121,9 +156,8 @@ def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.fl
     ]
     if problems:
         raise UserError(f"{folder / 'model.safetensors'} does not fit config.json: {'; '.join(sorted(problems)[:3])}")
-    network.load_state_dict({name: value.to(dtype) for name, value in weights.items()}, assign=True)
-    if shape.tied:
-        network.head.weight = network.embed.weight
+    network.load_state_dict({name: value.to(dtype) for name, value in weights.items()}, assign=True, strict=False)
+    network.tie()
     network = network.to(device).eval()
     return TextDenoiser(network, codec, response_length, config.get("card", {}))
 

@@ -1,4 +1,4 @@
-"""Find a denoiser by what people call it: a bundled name, a folder, or `owner/name` on the Hugging Face hub.
+"""Find a denoiser by what people call it: a bundled name, a folder or file, or `owner/name` on the Hugging Face hub.
 
 Only configuration, tokenizer and safetensors are ever fetched or read; nothing is unpickled and no code from
 elsewhere runs.
@@ -9,8 +9,11 @@ from pathlib import Path
 import torch
 
 from unmask.core.errors import UserError
+from unmask.core.files import read_json
 from unmask.core.registry import check_name
+from unmask.denoisers.checkpoint import PICKLED
 from unmask.denoisers.folder import TextDenoiser, load_folder
+from unmask.denoisers.foreign import load_foreign
 
 ASSETS = Path(__file__).parent.parent / "assets"
 
@@ -21,8 +24,8 @@ BUNDLED: dict[str, Path] = {
 FETCHED = ("*.json", "*.safetensors", "*.md", "tokenizer.model", "vocab.txt", "merges.txt")
 
 
-def find_folder(name: str) -> Path:
-    """The folder that holds the denoiser called `name`, fetched from the hub if it has to be.
+def find_path(name: str) -> Path:
+    """The folder, or the one file, that holds the denoiser called `name`; fetched from the hub if it has to be.
 
     Raises UserError saying what was looked for and what to do instead.
     """
@@ -41,7 +44,9 @@ def find_folder(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     if Path(name).is_file():
-        raise UserError(f"{name} is a file; give the folder of the denoiser")
+        if Path(name).suffix not in (".safetensors", *PICKLED):  # the latter are refused, with what to do instead
+            raise UserError(f"{name} is a file; give the folder of the denoiser, or a safetensors file")
+        return Path(name)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
         return _fetch(name)
     if "/" in name:
@@ -53,12 +58,22 @@ def find_folder(name: str) -> Path:
     raise AssertionError("a bundled name was returned above")
 
 
-def load_denoiser(name: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> TextDenoiser:
-    """Load a bundled denoiser ("wordprob"), a folder written by `unmask fit`, or `owner/name` from the hub.
+def is_own(path: Path) -> bool:
+    """Whether a folder is of our own format, as `save_denoiser` writes it."""
+    return (path / "config.json").is_file() and "format" in read_json(path / "config.json")
 
-    Raises UserError where there is none, or naming the file that is missing, damaged or does not fit.
+
+def load_denoiser(name: str | Path, device: str = "cpu", dtype: torch.dtype | None = None) -> TextDenoiser:
+    """Load a bundled denoiser ("wordprob"), a folder written by `unmask fit`, a checkpoint of one of `FAMILIES`
+    (its folder, or one safetensors file with the tokenizer.json beside it), or `owner/name` from the hub.
+
+    dtype: of the weights; None is float32 for our own, and for others what they are stored in.
+    Raises UserError where there is none, or naming the file or tensor that is missing, damaged or does not fit.
     """
-    return load_folder(find_folder(str(name)), device, dtype)
+    path = find_path(str(name))
+    if is_own(path):
+        return load_folder(path, device, torch.float32 if dtype is None else dtype)
+    return load_foreign(path, device, dtype)
 
 
 def _fetch(name: str) -> Path:
@@ -72,7 +87,8 @@ def _fetch(name: str) -> Path:
     )
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(FETCHED)))
+        # a repository may hold many checkpoints in folders of their own; only what stands at its top is meant
+        return Path(snapshot_download(name, allow_patterns=list(FETCHED), ignore_patterns=["*/*"]))
     except HFValidationError as error:
         raise UserError(f"`{name}` is neither a folder nor a name the hub allows; give one of them") from error
     except GatedRepoError as error:

@@ -3,7 +3,8 @@
 A family says how it encodes and what its output head is; alignment, the mask token and memory are dealt with once.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,10 @@ class NetworkConfig(Protocol):
     @property
     def width(self) -> int: ...
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as written to config.json."""
+        ...
+
 
 class Network(nn.Module):
     """A denoiser: `network(canvas)` gives a `Denoised` whose `hidden` is what the output head reads.
@@ -41,6 +46,10 @@ class Network(nn.Module):
 
     config: NetworkConfig
     head: nn.Module
+    trunk: Callable[..., Tensor]  # the part of `encode` worth compiling: no shapes that depend on data
+
+    def tie(self) -> None:
+        """Let weights that are one and the same share a tensor again, as after their parts were loaded."""
 
     def encode(self, tokens: Tensor, valid: Tensor) -> Tensor:
         """[B, L, D]: hidden states at every position; `tokens` long [B, L], `valid` bool [B, L]."""

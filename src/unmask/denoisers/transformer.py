@@ -5,7 +5,7 @@ mask: every position sees every valid position. Options cover the families: grou
 query, key and value (Qwen2 layout). Vocabulary logits are computed at masked positions only.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,15 @@ from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.network import Network
 
+NEW = {"since": 2}  # a field added later: at its default it is left out of digests, so that old records still agree
+
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Shape of a `Transformer`. `vocabulary` counts every row of the embedding, the mask token's included."""
+    """Shape of a `Transformer`. `vocabulary` counts every row of the embedding, the mask token's included.
+
+    shifted: the state at a position speaks of the token after it, as in the causal network it was made from (Dream).
+    """
 
     vocabulary: int
     mask_token: int
@@ -34,6 +39,7 @@ class TransformerConfig:
     norm_eps: float = 1e-5
     qkv_bias: bool = False
     tied: bool = True
+    shifted: bool = field(default=False, metadata=NEW)
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "context", "width", "heads", "kv_heads", "hidden"):
@@ -150,7 +156,11 @@ class Transformer(Network):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
         self.head: nn.Linear = nn.Linear(config.width, config.vocabulary, bias=False)
-        if config.tied:
+        self.tie()
+
+    def tie(self) -> None:
+        """Let the head share the embedding's tensor, if it does."""
+        if self.config.tied:
             self.head.weight = self.embed.weight
 
     def initialise(self, generator: torch.Generator) -> "Transformer":
@@ -172,7 +182,17 @@ class Transformer(Network):
         size = self.config.width // self.config.heads
         cos, sin = rotary_angles(positions_from_first_valid(valid), size, self.config.rope_base, x.dtype)
         mask = None if bool(valid.all()) else valid[:, None, None, :]
-        return self.trunk(x, cos, sin, mask)
+        return self.align(self.trunk(x, cos, sin, mask), valid)
+
+    def align(self, states: Tensor, valid: Tensor) -> Tensor:
+        """Of states [B, L, D] as the trunk gives them, at each position the one that speaks of its token.
+
+        Where they are shifted that is the state to the left; at the first valid position, which has none, its own.
+        """
+        if not self.config.shifted:
+            return states
+        first = positions_from_first_valid(valid) == 0
+        return torch.where(first[..., None], states, states.roll(1, dims=1))
 
     def trunk(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         """The blocks and the last norm: the part worth compiling (no shapes that depend on data)."""
@@ -187,7 +207,13 @@ class Transformer(Network):
         mask token with the same rotary position, which sees itself and all valid positions but its own, and which
         nothing else sees (WINO, Hong et al. 2025, arXiv 2507.18578). The token itself still reaches the shadow by what
         the others made of it, so this is near the conditional given the rest, and not it.
+        Raises UserError if the network is shifted: what speaks of a position is then a state that sees its token.
         """
+        if self.config.shifted:
+            raise UserError(
+                "the logits of this denoiser are shifted by one position, so it cannot say what it would write where "
+                "something stands; name a sampler that does not look again at what it wrote"
+            )
         tokens = self.visible(canvas)
         length = tokens.shape[1]
         x = self.embed(torch.cat([tokens, torch.full_like(tokens, self.config.mask_token)], dim=1))  # [B, 2L, D]

@@ -339,7 +339,7 @@ def text_digest(text: str) -> str:
 def denoiser_digest(denoiser: TextDenoiser) -> str:
     """sha256 of the weights and of how text is read: two denoisers with the same digest answer alike."""
     codec = denoiser.codec
-    names = [codec.mask, codec.end, codec.pad, codec.template]
+    names = [codec.mask, codec.end, codec.pad, codec.template, *codec.stops]
     return digest([denoiser.network, codec.tokenizer.to_str(), names])
 
 
@@ -361,7 +361,8 @@ def _feed(update: Callable[[bytes], None], value: object) -> None:
     elif isinstance(value, nn.Module):
         _feed(update, [type(value).__qualname__, getattr(value, "config", None), dict(value.state_dict())])
     elif is_dataclass(value) and not isinstance(value, type):
-        _feed(update, [type(value).__qualname__, {f.name: getattr(value, f.name) for f in fields(value)}])
+        told = [f for f in fields(value) if "since" not in f.metadata or getattr(value, f.name) != f.default]
+        _feed(update, [type(value).__qualname__, {f.name: getattr(value, f.name) for f in told}])
     elif isinstance(value, Mapping):
         for key in sorted(value, key=str):
             _feed(update, (str(key), value[key]))

@@ -260,17 +260,17 @@ def _generation(
     tokens = decoded.canvas.tokens[row, masked].tolist()
     revealed_at = decoded.revealed_at[row, masked].tolist()
     written = [token for token, step in zip(tokens, revealed_at, strict=True) if step]
-    end = None if codec is None else codec.end_token
+    ends = frozenset() if codec is None else codec.end_tokens
     text, at = None, None
     if codec is not None and infill:
         whole = decoded.canvas.tokens[row, before.valid[row]].tolist()
-        text = codec.decode([token for token in whole if token != end])
+        text = codec.decode([token for token in whole if token not in ends])
     elif codec is not None:
         text = codec.decode(tokens)
         at = find_stop(text, stops)
-    content = sum(token != end for token in written)
-    if end in written and not infill:
-        content = written.index(end)
+    content = sum(token not in ends for token in written)
+    if codec is not None and not infill:
+        content = len(codec.cut(written))
     log_prob = float(decoded.log_prob[row])
     return Generation(
         prompt=prompt,

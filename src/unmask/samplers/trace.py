@@ -9,14 +9,13 @@ A prompt decoded by several samplers has a trace for each.
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing
-from unmask.denoisers.codec import Codec
+from unmask.denoisers.codec import Codec, around_marks
 from unmask.samplers.generate import Generation
 
 FORMAT, VERSION = "unmask-trace", 1
@@ -96,8 +95,7 @@ def pieces(tokens: Sequence[int], codec: Codec) -> list[str]:
 
 def surroundings(prompt: str, mask: str) -> list[str]:
     """What stands before, between and after the masked positions of a text to infill."""
-    long = re.sub(re.escape(mask[:-2]) + r":(\d+)\|>", lambda match: mask * int(match[1]), prompt)
-    return long.split(mask)
+    return around_marks(prompt, mask)
 
 
 def write_traces(path: Path, traces: Iterable[Trace], about: Mapping[str, Any] | None = None) -> None:

@@ -110,10 +110,11 @@ def response_tokens(codec: Codec, task: Task) -> int:
 def start(config: FitConfig, task: Task) -> TextDenoiser:
     """The denoiser before the first update: random weights, or those of `config.init`."""
     if config.init:
-        found = load_denoiser(config.init)
+        found = load_denoiser(config.init, dtype=torch.float32)
         length = config.response_length or response_tokens(found.codec, task)
-        network = found.network  # its context may grow: rotary positions are a limit it was fitted within, not a table
-        network.config = replace(network.config, context=max(network.config.context, config.context))
+        network = found.network
+        if isinstance(network, Transformer):  # rotary positions are a limit it was fitted within, not a table
+            network.config = replace(network.config, context=max(network.config.context, config.context))
         return replace(found, response_length=length)
     codec = make_codec(task, config.vocabulary)
     shape = TransformerConfig(
@@ -197,7 +198,7 @@ def fit(
     try:
         for update in range(done, config.updates):
             network.train()
-            network.trunk = fast_trunk  # type: ignore[method-assign]
+            network.trunk = fast_trunk
             batch = batches.batch(update)
             with autocast(config), attention_kernel(config):
                 here = Batch(batch.canvas.to(config.device), batch.examples)
@@ -213,7 +214,7 @@ def fit(
             last = update + 1 == config.updates
             if validate is not None and (last or (update + 1) % validate_every == 0):
                 network.eval()
-                network.trunk = trunk  # type: ignore[method-assign]  # decoding has too many shapes to compile for
+                network.trunk = trunk  # decoding has too many shapes to compile for
                 validation = validate(denoiser, task)
                 log.write({"update": update + 1, **validation})
             if last or (update + 1) % checkpoint_every == 0:
@@ -221,7 +222,7 @@ def fit(
     finally:
         log.close()
         claim.close()
-    network.trunk = trunk  # type: ignore[method-assign]
+    network.trunk = trunk
     network.eval()
     card = {"fit": asdict(config), "validation": validation}
     finished = replace(denoiser, card=card)

@@ -16,7 +16,7 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.folder import TextDenoiser, save_denoiser
-from unmask.denoisers.transformer import Transformer
+from unmask.denoisers.network import Network
 from unmask.objectives import (
     Credit,
     bound_surrogate,
@@ -155,7 +155,7 @@ def stage_loss(
     return policy_loss(clean, policy, denoiser, draws, config, progress)
 
 
-def frozen_scorer(network: Transformer, precision: str) -> Callable[[Canvas], Denoised]:
+def frozen_scorer(network: Network, precision: str) -> Callable[[Canvas], Denoised]:
     """The denoiser without gradient; a bfloat16 copy of it if asked for, which is about twice as fast."""
     frozen = copy.deepcopy(network).bfloat16() if precision == "bf16" else network
 
@@ -166,7 +166,7 @@ def frozen_scorer(network: Transformer, precision: str) -> Callable[[Canvas], De
     return score
 
 
-def trained_scorer(network: Transformer, precision: str) -> Callable[[Canvas], Denoised]:
+def trained_scorer(network: Network, precision: str) -> Callable[[Canvas], Denoised]:
     """The denoiser with gradient; with bfloat16 matrix products if asked for."""
 
     def score(canvas: Canvas) -> Denoised:

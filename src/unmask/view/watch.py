@@ -77,7 +77,7 @@ class Watch:
         for token, text, at in zip(row.tokens, pieces(row.tokens, self.codec), row.revealed_at, strict=True):
             if not at:
                 shown.append("_", style="dim")
-            elif token != self.codec.end_token:
+            elif token not in self.codec.end_tokens:
                 style = COLOURS[(at - 1) % len(COLOURS)]
                 shown.append(printable(text), style=f"bold underline {style}" if at == last else style)
         return shown

@@ -1,0 +1,235 @@
+"""What holds for every family: parity with an independent implementation, invariance, and errors by name."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import pad
+
+from unmask import decode, load_denoiser
+from unmask.core.canvas import Canvas
+from unmask.core.errors import UserError
+from unmask.denoisers.checkpoint import open_checkpoint
+from unmask.denoisers.families import FAMILIES, recognise
+from unmask.denoisers.folder import load_folder, save_denoiser
+
+from .entries import TINY
+from .tiny import read_weights, rewrite
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+every_family = pytest.mark.parametrize("name", TINY)
+
+
+def canvas_for(name, rows=3, length=14):
+    """Half of the positions masked; the others any byte."""
+    generator = torch.Generator().manual_seed(3)
+    tokens = torch.randint(5, 200, (rows, length), generator=generator)
+    masked = torch.rand(rows, length, generator=generator) < 0.5
+    masked[:, 0] = torch.arange(rows) == 1  # the first position too, where a shift has nothing to its left
+    return Canvas.make(tokens.masked_fill(masked, TINY[name].mask), masked, 4)
+
+
+def logits_of(denoiser, canvas):
+    """[M, V - 1]: without the column of the mask token."""
+    logits = denoiser(canvas).logits(slice(None))
+    mask = denoiser.network.config.mask_token
+    assert (logits[:, mask] == -torch.inf).all()
+    return torch.cat([logits[:, :mask], logits[:, mask + 1 :]], dim=1)
+
+
+def without_mask(logits, mask):
+    return logits if logits.shape[-1] == mask else torch.cat([logits[..., :mask], logits[..., mask + 1 :]], dim=-1)
+
+
+def widen(canvas, left, right):
+    sizes = {"tokens": 9, "masked": False, "valid": False}
+    return replace(canvas, **{key: pad(getattr(canvas, key), (left, right), value=v) for key, v in sizes.items()})
+
+
+def test_every_family_has_an_entry():
+    assert set(TINY) == set(FAMILIES)
+
+
+@every_family
+def test_a_checkpoint_is_recognised(name, checkpoints):
+    assert recognise(open_checkpoint(checkpoints(name))) == name
+
+
+@pytest.mark.slow
+@every_family
+def test_logits_are_those_of_an_independent_implementation(name, checkpoints):
+    path, canvas = checkpoints(name), canvas_for(name)
+    ours = logits_of(load_denoiser(path, dtype=torch.float32), canvas)
+    theirs = without_mask(TINY[name].reference(path)(canvas.tokens)[canvas.masked], TINY[name].mask)
+    assert ours.std() > 0.5  # or agreeing would mean little
+    assert (ours - theirs).abs().max() <= 1e-4
+
+
+@every_family
+def test_logits_are_the_golden_ones(name, checkpoints):
+    """Golden ones are the reference's; UNMASK_RECORD_GOLDEN=1 writes them."""
+    path, canvas, file = checkpoints(name), canvas_for(name, rows=2, length=8), GOLDEN / f"family-{name}.safetensors"
+    if os.environ.get("UNMASK_RECORD_GOLDEN"):
+        theirs = without_mask(TINY[name].reference(path)(canvas.tokens)[canvas.masked], TINY[name].mask)
+        GOLDEN.mkdir(exist_ok=True)
+        save_file({"logits": theirs.contiguous(), "tokens": canvas.tokens}, file)
+    golden = load_file(file)
+    assert torch.equal(golden["tokens"], canvas.tokens)
+    assert (logits_of(load_denoiser(path, dtype=torch.float32), canvas) - golden["logits"]).abs().max() <= 1e-4
+
+
+@every_family
+@pytest.mark.parametrize("pads", [(3, 0), (0, 4), (2, 2)])
+def test_padding_on_either_side_changes_nothing(name, checkpoints, pads):
+    denoiser, canvas = load_denoiser(checkpoints(name), dtype=torch.float64), canvas_for(name)
+    torch.testing.assert_close(
+        logits_of(denoiser, widen(canvas, *pads)), logits_of(denoiser, canvas), rtol=1e-9, atol=1e-9
+    )
+
+
+@every_family
+def test_a_row_does_not_depend_on_its_neighbours(name, checkpoints):
+    denoiser, canvas = load_denoiser(checkpoints(name), dtype=torch.float64), canvas_for(name)
+    valid = canvas.valid.clone()
+    valid[0, :3] = False
+    valid[2, -4:] = False
+    canvas = replace(canvas, valid=valid, masked=canvas.masked & valid)
+    together, where = logits_of(denoiser, canvas), canvas.masked.nonzero()[:, 0]
+    for row in range(3):
+        alone = logits_of(denoiser, canvas.take(torch.tensor([row])))
+        torch.testing.assert_close(together[where == row], alone, rtol=1e-9, atol=1e-9)
+
+
+@every_family
+def test_weights_keep_the_dtype_they_are_stored_in(name, spoilable):
+    path = spoilable(name)
+    rewrite(path, lambda weights: weights.update({key: value.bfloat16() for key, value in weights.items()}))
+    kept = load_denoiser(path)
+    assert {value.dtype for value in kept.network.parameters()} == {torch.bfloat16}
+    asked = load_denoiser(path, dtype=torch.float32)
+    assert {value.dtype for value in asked.network.parameters()} == {torch.float32}
+    rounded = kept.network.float().state_dict()
+    assert all(torch.equal(value, rounded[key]) for key, value in asked.network.state_dict().items())
+
+
+@every_family
+def test_nothing_of_the_network_is_left_without_storage(name, checkpoints):
+    network = load_denoiser(checkpoints(name)).network
+    held = [*network.named_parameters(), *network.named_buffers()]
+    assert not [key for key, value in held if value.is_meta or not value.is_contiguous()]
+    assert not network.training
+
+
+@every_family
+def test_it_writes_text_from_a_prompt(name, checkpoints):
+    denoiser = load_denoiser(checkpoints(name), dtype=torch.float32)
+    one, other = decode(denoiser, ["Why?", "Ana has 3 pens."], sampler="margin", budget=4, response_length=8)
+    assert (one.steps, other.steps) == (4, 4)
+    assert denoiser.codec.mask_token not in one.tokens
+    assert isinstance(one.text, str)
+
+
+@every_family
+def test_marks_are_written_whatever_the_mask_token_is_called(name, checkpoints):
+    denoiser = load_denoiser(checkpoints(name), dtype=torch.float32)
+    (written,) = decode(denoiser, ["Ana <|mask:3|> pens <|mask|>"], budget=2, infill=True)
+    assert len(written.tokens) == 4
+    assert denoiser.codec.infill([f"a {TINY[name].mask_name}"], 1).masked.sum() == 1
+
+
+@every_family
+def test_a_prompt_ends_where_the_response_begins(name, checkpoints):
+    codec = load_denoiser(checkpoints(name)).codec
+    ids = codec.encode_prompt("Why?")
+    assert codec.tokenizer.decode(ids, skip_special_tokens=False) == codec.template.replace("{prompt}", "Why?")
+    assert not {codec.mask_token, codec.pad_token} & {*ids} or codec.template.count("<|")
+
+
+@every_family
+def test_loading_leaves_the_global_generator_alone(name, checkpoints):
+    before = torch.get_rng_state()
+    load_denoiser(checkpoints(name))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_family
+def test_saved_in_our_own_format_it_gives_the_same_logits(name, checkpoints, tmp_path):
+    denoiser, canvas = load_denoiser(checkpoints(name), dtype=torch.float32), canvas_for(name)
+    save_denoiser(denoiser, tmp_path / "own")
+    again = load_folder(tmp_path / "own")
+    assert torch.equal(logits_of(again, canvas), logits_of(denoiser, canvas))
+    assert again.network.config == denoiser.network.config
+    assert (again.codec.template, again.codec.end_tokens) == (denoiser.codec.template, denoiser.codec.end_tokens)
+
+
+# ---- bad input
+
+
+@every_family
+def test_a_missing_tensor_is_named(name, spoilable):
+    path = spoilable(name)
+    gone = max(read_weights(path), key=lambda key: (key.count("."), key))  # one inside a block
+    rewrite(path, lambda weights: weights.pop(gone))
+    with pytest.raises(UserError, match=f"{gone.replace('.', '[.]')} is missing"):
+        load_denoiser(path)
+
+
+@every_family
+def test_a_tensor_too_many_is_named(name, spoilable):
+    path = spoilable(name)
+    rewrite(path, lambda weights: weights.update({"extra.weight": torch.zeros(2)}))
+    with pytest.raises(UserError, match=r"extra\.weight is left over"):
+        load_denoiser(path)
+
+
+@every_family
+def test_a_tensor_of_another_shape_is_named(name, spoilable):
+    path = spoilable(name)
+    wrong = max(read_weights(path), key=lambda key: (key.count("."), key))
+    rewrite(path, lambda weights: weights.update({wrong: torch.zeros(3, 5)}))
+    with pytest.raises(UserError, match=rf"{wrong.replace('.', '[.]')} has shape \[3, 5\]"):
+        load_denoiser(path)
+
+
+@every_family
+def test_a_quantised_tensor_is_named(name, spoilable):
+    path = spoilable(name)
+    wrong = max(read_weights(path), key=lambda key: (key.count("."), key))
+    rewrite(path, lambda weights: weights.update({wrong: weights[wrong].to(torch.int8)}))
+    with pytest.raises(UserError, match=rf"{wrong.replace('.', '[.]')} is stored as I8"):
+        load_denoiser(path)
+
+
+@every_family
+def test_a_truncated_file_is_named(name, spoilable):
+    path = spoilable(name)
+    file = path if path.is_file() else sorted(path.glob("*.safetensors"))[-1]
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=rf"{file.name} is damaged or not safetensors"):
+        load_denoiser(path)
+
+
+@every_family
+def test_a_tokenizer_of_another_checkpoint_is_refused(name, spoilable):
+    path = spoilable(name)
+    folder = path if path.is_dir() else path.parent
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    for token in stored["added_tokens"]:
+        token["id"] += 1
+    count = max(stored["model"]["vocab"].values()) + 1
+    stored["model"]["vocab"] |= {"one more": count}
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    with pytest.raises(UserError, match=r"the tokenizer in .* has .* tokens.* belong to different checkpoints"):
+        load_denoiser(path)
+
+
+@every_family
+def test_a_missing_tokenizer_is_named(name, spoilable):
+    path = spoilable(name)
+    ((path if path.is_dir() else path.parent) / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"there is no tokenizer\.json in"):
+        load_denoiser(path)
