@@ -95,7 +95,7 @@ def load_foreign():
                 spelt = re.sub(pattern, instead, spelt)
             if spelt not in module.IGNORED:
                 found[ours[spelt]] = value
-        if config.tied:
+        if getattr(config, "tied", False):
             found["head.decoder.weight"] = found["embed.weight"]
         network.load_state_dict(found, assign=True)
         network.tie()

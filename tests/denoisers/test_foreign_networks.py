@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from unmask.denoisers import bert, modern_bert
+from unmask.denoisers import bert, dit, modern_bert
 from unmask.denoisers.bert import Bert, BertConfig
+from unmask.denoisers.dit import DiT, DiTConfig
 from unmask.denoisers.modern_bert import ModernBert, ModernBertConfig
 
 MASK = 4
 FAMILIES = {
     "bert": (bert, Bert, lambda config: BertConfig.from_config(config, MASK)),
+    "dit": (dit, DiT, DiTConfig.from_config),
     "modern_bert": (modern_bert, ModernBert, lambda config: ModernBertConfig.from_config(config, MASK)),
 }
 every_family = pytest.mark.parametrize("family", FAMILIES)
