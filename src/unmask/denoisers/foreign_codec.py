@@ -4,12 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
 from unmask.denoisers.codec import Codec, read_names, read_tokenizer
 from unmask.denoisers.network import NetworkConfig
+
+# Where Qwen2 cuts a text before merging: contractions, words with what stands before them, digits one by one,
+# punctuation with its line breaks, white space.
+QWEN_PIECES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 
 def make_codec(folder: Path, frame: Mapping[str, Any], chat: str | None, config: NetworkConfig) -> Codec:
@@ -49,10 +56,55 @@ def make_codec(folder: Path, frame: Mapping[str, Any], chat: str | None, config:
 
 
 def find_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a folder. Raises UserError if there is none."""
+    """The tokenizer of a folder: its tokenizer.json, else its vocab.json and merges.txt. Raises UserError if none."""
+    if not (folder / "tokenizer.json").is_file() and (folder / "vocab.json").is_file():
+        return merged_tokenizer(folder)
     if not (folder / "tokenizer.json").is_file():
         raise UserError(f"there is no tokenizer.json in {folder}; copy the one of the checkpoint there")
     return read_tokenizer(folder / "tokenizer.json")
+
+
+def merged_tokenizer(folder: Path) -> Tokenizer:
+    """The byte-level tokenizer of the Qwen2 family from vocab.json, merges.txt and the added tokens.
+
+    Raises UserError naming the file that is missing, damaged, or gives a token another id than it says.
+    """
+    vocabulary, merges = read_json(folder / "vocab.json"), read_merges(folder / "merges.txt")
+    try:
+        tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    except Exception as error:  # the library raises bare Exception
+        raise UserError(f"vocab.json and merges.txt in {folder} do not fit each other: {error}") from error
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN_PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    path = folder / "tokenizer_config.json"
+    added = read_json(path).get("added_tokens_decoder") or {}
+    for place, about in sorted(added.items(), key=lambda item: int(item[0])):
+        token = AddedToken(about["content"], normalized=False, special=True)  # what is not special is one piece too
+        tokenizer.add_special_tokens([token])
+        if tokenizer.token_to_id(about["content"]) != int(place):
+            raise UserError(
+                f"{path} has {about['content']} at {place}, but it would be token "
+                f"{tokenizer.token_to_id(about['content'])} after those of vocab.json; copy both again"
+            )
+    return tokenizer
+
+
+def read_merges(path: Path) -> list[tuple[str, str]]:
+    """The pairs of a merges.txt, in their order."""
+    if not path.is_file():
+        raise UserError(f"there is no {path.name} in {path.parent}; copy the one of the checkpoint there")
+    first, *lines = path.read_text(encoding="utf-8").split("\n")
+    pairs = [line.split(" ") for line in ([] if first.startswith("#version") else [first]) + lines if line]
+    wrong = next((pair for pair in pairs if len(pair) != 2), None)
+    if wrong is not None:
+        raise UserError(f"{path} is damaged: `{' '.join(wrong)}` is no pair; copy it again from where it came")
+    return [(left, right) for left, right in pairs]
 
 
 def has_chat_template(folder: Path) -> bool:

@@ -1,6 +1,5 @@
 """What holds for every family: parity with an independent implementation, invariance, and errors by name."""
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +12,14 @@ from torch.nn.functional import pad
 from unmask import decode, load_denoiser
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
+from unmask.denoisers import foreign
 from unmask.denoisers.checkpoint import open_checkpoint
 from unmask.denoisers.families import FAMILIES, recognise
 from unmask.denoisers.folder import load_folder, save_denoiser
+from unmask.denoisers.foreign_codec import find_tokenizer
 
 from .entries import TINY
-from .tiny import read_weights, rewrite
+from .tiny import byte_tokenizer, read_weights, rewrite
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 every_family = pytest.mark.parametrize("name", TINY)
@@ -43,6 +44,10 @@ def logits_of(denoiser, canvas):
 
 def without_mask(logits, mask):
     return logits if logits.shape[-1] == mask else torch.cat([logits[..., :mask], logits[..., mask + 1 :]], dim=-1)
+
+
+def folder_of(path):
+    return path if path.is_dir() else path.parent
 
 
 def widen(canvas, left, right):
@@ -117,6 +122,15 @@ def test_weights_keep_the_dtype_they_are_stored_in(name, spoilable):
 
 
 @every_family
+def test_in_pieces_of_any_size_the_same_weights_are_read(name, checkpoints, monkeypatch):
+    whole = load_denoiser(checkpoints(name)).network.state_dict()
+    for size in (1000, 100):
+        monkeypatch.setattr(foreign, "PORTION_BYTES", size)
+        pieces = load_denoiser(checkpoints(name)).network.state_dict()
+        assert all(torch.equal(value, whole[key]) for key, value in pieces.items())
+
+
+@every_family
 def test_nothing_of_the_network_is_left_without_storage(name, checkpoints):
     network = load_denoiser(checkpoints(name)).network
     held = [*network.named_parameters(), *network.named_buffers()]
@@ -142,11 +156,11 @@ def test_marks_are_written_whatever_the_mask_token_is_called(name, checkpoints):
 
 
 @every_family
-def test_a_prompt_ends_where_the_response_begins(name, checkpoints):
+def test_a_prompt_comes_out_as_it_went_in(name, checkpoints):
     codec = load_denoiser(checkpoints(name)).codec
     ids = codec.encode_prompt("Why?")
-    assert codec.tokenizer.decode(ids, skip_special_tokens=False) == codec.template.replace("{prompt}", "Why?")
-    assert not {codec.mask_token, codec.pad_token} & {*ids} or codec.template.count("<|")
+    assert codec.mask_token not in ids
+    assert "Why?" in codec.tokenizer.decode(ids, skip_special_tokens=False)
 
 
 @every_family
@@ -216,20 +230,16 @@ def test_a_truncated_file_is_named(name, spoilable):
 @every_family
 def test_a_tokenizer_of_another_checkpoint_is_refused(name, spoilable):
     path = spoilable(name)
-    folder = path if path.is_dir() else path.parent
-    stored = json.loads((folder / "tokenizer.json").read_text())
-    for token in stored["added_tokens"]:
-        token["id"] += 1
-    count = max(stored["model"]["vocab"].values()) + 1
-    stored["model"]["vocab"] |= {"one more": count}
-    (folder / "tokenizer.json").write_text(json.dumps(stored))
-    with pytest.raises(UserError, match=r"the tokenizer in .* has .* tokens.* belong to different checkpoints"):
+    find_tokenizer(folder_of(path))  # it has one
+    byte_tokenizer(*(f"<{i}>" for i in range(77))).save(str(folder_of(path) / "tokenizer.json"))
+    with pytest.raises(UserError, match=r"the tokenizer in .* has 333 tokens.* belong to different checkpoints"):
         load_denoiser(path)
 
 
 @every_family
 def test_a_missing_tokenizer_is_named(name, spoilable):
     path = spoilable(name)
-    ((path if path.is_dir() else path.parent) / "tokenizer.json").unlink()
+    for file in ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt"):
+        (folder_of(path) / file).unlink(missing_ok=True)
     with pytest.raises(UserError, match=r"there is no tokenizer\.json in"):
         load_denoiser(path)

@@ -1,0 +1,86 @@
+"""Dream-7B: Qwen2.5 without a causal mask, logits still shifted by one (Ye et al. 2025, arXiv 2508.15487).
+
+config.json of Dream-v0-Instruct-7B, the entries that matter:
+
+    {"model_type": "Dream", "architectures": ["DreamModel"], "hidden_size": 3584, "num_hidden_layers": 28,
+     "num_attention_heads": 28, "num_key_value_heads": 4, "intermediate_size": 18944, "hidden_act": "silu",
+     "vocab_size": 152064, "max_position_embeddings": 131072, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,
+     "rope_scaling": null, "tie_word_embeddings": false, "use_sliding_window": false,
+     "mask_token_id": 151666, "pad_token_id": 151643, "torch_dtype": "bfloat16"}
+
+Tensors are called as in Qwen2, with biases on query, key and value. The network began as a causal one: its output at a
+position speaks of the next token, and stays so (`shifted`). The tokenizer stands there as vocab.json and merges.txt.
+DiffuCoder-7B has the same layout. Source: modeling_dream.py and generation_utils.py, which stand beside the weights on
+the hub (Dream-org/Dream-v0-Instruct-7B) and are not needed.
+"""
+
+from unmask.core.errors import UserError
+from unmask.denoisers.checkpoint import Checkpoint
+from unmask.denoisers.entries import entry, must_be
+from unmask.denoisers.families.base import Family
+from unmask.denoisers.transformer import Transformer, TransformerConfig
+
+KEYS = {
+    "model.embed_tokens.weight": "embed.weight",
+    "model.layers.{i}.input_layernorm.weight": "blocks.{i}.attention_norm.weight",
+    **{
+        f"model.layers.{{i}}.self_attn.{theirs}.{part}": f"blocks.{{i}}.attention.{ours}.{part}"
+        for theirs, ours in {"q_proj": "query", "k_proj": "key", "v_proj": "value"}.items()
+        for part in ("weight", "bias")
+    },
+    "model.layers.{i}.self_attn.o_proj.weight": "blocks.{i}.attention.out.weight",
+    "model.layers.{i}.post_attention_layernorm.weight": "blocks.{i}.feed_forward_norm.weight",
+    "model.layers.{i}.mlp.gate_proj.weight": "blocks.{i}.feed_forward.gate.weight",
+    "model.layers.{i}.mlp.up_proj.weight": "blocks.{i}.feed_forward.up.weight",
+    "model.layers.{i}.mlp.down_proj.weight": "blocks.{i}.feed_forward.down.weight",
+    "model.norm.weight": "norm.weight",
+    "lm_head.weight": "head.weight",
+}
+
+
+def configure(checkpoint: Checkpoint) -> TransformerConfig:
+    """From config.json. Raises UserError naming the entry that is missing or asks for something else."""
+    config = checkpoint.config
+    must_be(config, "hidden_act", "silu", "Dream's feed-forward layers are SwiGLU")
+    must_be(config, "use_sliding_window", False, "every position sees every other")
+    must_be(config, "use_mrope", False, "its positions count along one axis")
+    if config.get("rope_scaling") is not None:
+        raise UserError(f"config.json has `rope_scaling` {config['rope_scaling']!r}, and Dream's positions have none")
+    heads = entry(config, "num_attention_heads", int)
+    return TransformerConfig(
+        vocabulary=entry(config, "vocab_size", int),
+        mask_token=entry(config, "mask_token_id", int),
+        context=entry(config, "max_position_embeddings", int),
+        layers=entry(config, "num_hidden_layers", int),
+        width=entry(config, "hidden_size", int),
+        heads=heads,
+        kv_heads=entry(config, "num_key_value_heads", int, heads),
+        hidden=entry(config, "intermediate_size", int),
+        rope_base=entry(config, "rope_theta", float, 10_000.0),
+        norm_eps=entry(config, "rms_norm_eps", float, 1e-6),
+        qkv_bias=True,
+        tied=entry(config, "tie_word_embeddings", bool, False),
+        shifted=True,
+    )
+
+
+DREAM = Family(
+    about="Dream-7B, DiffuCoder-7B (Ye et al. 2025, arXiv 2508.15487)",
+    model_types=("Dream",),
+    architectures=("DreamModel",),
+    configure=configure,
+    network=Transformer,
+    keys=KEYS,
+    # a turn ends with <|im_end|>, and <|endoftext|> fills the rest of the response
+    frame={
+        "mask": "<|mask|>",
+        "end": "<|endoftext|>",
+        "pad": "<|endoftext|>",
+        "template": "{prompt}",
+        "stops": ("<|im_end|>",),
+    },
+    chat=(
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+        "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+    ),
+)

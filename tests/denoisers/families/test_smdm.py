@@ -1,0 +1,97 @@
+"""SMDM: a single file that says little of itself, a fused tensor, and a mask token its tokenizer has not got."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from unmask import load_denoiser
+from unmask.core.errors import UserError
+from unmask.denoisers.families.smdm import HEADS, split_heads
+from unmask.denoisers.transformer import TransformerConfig
+
+from .tiny import read_weights, rewrite
+from .tiny_smdm import TOKENS
+
+
+def test_a_folder_with_the_file_will_do_as_well(spoilable):
+    path = spoilable("smdm")
+    one, other = load_denoiser(path), load_denoiser(path.parent)
+    assert one.network.config == other.network.config
+    assert torch.equal(one.network.head.weight, other.network.head.weight)
+
+
+def test_of_several_files_one_has_to_be_named(spoilable):
+    path = spoilable("smdm")
+    shutil.copy(path, path.parent / "mdm-6M-30e18.safetensors")
+    with pytest.raises(UserError, match=r"has 2 safetensors files.* name one of them \(mdm-6M-100e18\.safetensors"):
+        load_denoiser(path.parent)
+    assert load_denoiser(path).codec.mask_token == TOKENS
+
+
+def test_the_mask_token_lies_beyond_the_tokenizer(checkpoints):
+    codec = load_denoiser(checkpoints("smdm")).codec
+    assert (codec.mask_token, codec.vocabulary) == (TOKENS, TOKENS + 1)
+    assert codec.decode([codec.mask_token, *codec.encode("pens")]) == "pens"
+
+
+def test_a_text_begins_with_its_token(checkpoints):
+    codec = load_denoiser(checkpoints("smdm")).codec
+    ids = codec.encode_prompt("pens")
+    assert [codec.tokenizer.id_to_token(token) for token in ids] == ["<s>", "▁pens"]
+    assert codec.end_token == codec.tokenizer.token_to_id("</s>")
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_fused_heads_are_taken_apart_group_by_group(groups):
+    config = TransformerConfig(vocabulary=9, mask_token=8, width=8, heads=4, kv_heads=groups, hidden=8)
+    names, rows = [], []
+    for group in range(groups):
+        for kind in [f"q{group * 4 // groups + i}" for i in range(4 // groups)] + [f"k{group}", f"v{group}"]:
+            names += [f"{kind}:{j}" for j in range(2)]
+            rows += [torch.full((8,), float(len(rows) + j)) for j in range(2)]
+    parts = split_heads(torch.stack(rows), config)
+    found = [[names[int(row[0])] for row in part] for part in parts]
+    assert found[0] == [f"q{head}:{j}" for head in range(4) for j in range(2)]
+    assert found[1] == [f"k{head}:{j}" for head in range(groups) for j in range(2)]
+    assert found[2] == [f"v{head}:{j}" for head in range(groups) for j in range(2)]
+
+
+def test_the_heads_of_every_published_width_are_of_64_or_128():
+    assert {width // heads for width, heads in HEADS.items()} == {64, 128}
+    assert all(width // heads == (64 if width <= 1024 else 128) for width, heads in HEADS.items())
+
+
+def test_a_width_nobody_published_needs_its_heads_said(spoilable, monkeypatch):
+    path = spoilable("smdm")
+    monkeypatch.delitem(HEADS, 256)
+    with pytest.raises(UserError, match=r'no size of SMDM has width 256.*config\.json.*\{"n_head": 12\}'):
+        load_denoiser(path)
+    (path.parent / "config.json").write_text(json.dumps({"n_head": 8, "block_size": 64}))
+    network = load_denoiser(path).network
+    assert (network.config.heads, network.config.context) == (8, 64)
+
+
+def test_an_autoregressive_file_is_refused(spoilable):
+    path = spoilable("smdm")
+    wte = "transformer.wte.weight"
+    rewrite(path, lambda weights: weights.update({wte: weights[wte][:-1]}))
+    with pytest.raises(UserError, match="no row for a mask token: this is an autoregressive checkpoint"):
+        load_denoiser(path)
+
+
+def test_another_fused_shape_is_named(spoilable):
+    path = spoilable("smdm")
+    fused = "transformer.h.1.attn.attn.weight"
+    rewrite(path, lambda weights: weights.update({fused: weights[fused][:-1]}))
+    said = r"h\.1\.attn\.attn\.weight has shape \[767, 256\] and does not split into \[256, 256\], \[256, 256\]"
+    with pytest.raises(UserError, match=said):
+        load_denoiser(path)
+
+
+def test_the_head_gets_a_row_for_the_mask_token(checkpoints):
+    path = checkpoints("smdm")
+    head = load_denoiser(path).network.head.weight
+    assert torch.equal(head[:-1], read_weights(path)["lm_head.weight"])
+    assert not head[-1].any()
