@@ -5,7 +5,6 @@ Pre-norm blocks with adaptive layer norm (Peebles and Xie 2023, arXiv 2212.09748
 always 0, so what it says is the same vector for every row and step. It is still computed from the weights.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,42 +14,10 @@ from torch import Tensor, nn
 
 from unmask.core.draws import positions_from_first_valid
 from unmask.core.errors import UserError
-from unmask.denoisers.bert import begin_anew, check_sizes, table
-from unmask.denoisers.entries import entry, must_be
-from unmask.denoisers.network import Network
+from unmask.denoisers.network import Network, begin_anew, check_sizes, table
 from unmask.denoisers.transformer import rotary_angles, rotate
 
 ROPE_BASE, NORM_EPS, WIDER, FREQUENCIES = 10_000.0, 1e-5, 4, 256  # never told in a config.json: it is always so
-
-# How a text stands on the canvas. It was trained on pieces of 1,024 tokens of the web that begin and end with GPT-2's
-# <|endoftext|>, which parts documents too. GPT-2's tokenizer has no mask token; it is the next id.
-FRAME = {"mask": "<|mask|>", "end": "<|endoftext|>", "pad": "<|endoftext|>", "template": "<|endoftext|>{prompt}"}
-
-# Their name of a tensor -> ours; `{i}` is the number of a block. No tensor is split, joined or turned.
-KEYS = {
-    "backbone.vocab_embed.embedding": "embed.weight",
-    "backbone.sigma_map.mlp.0.weight": "noise_level.first.weight",
-    "backbone.sigma_map.mlp.0.bias": "noise_level.first.bias",
-    "backbone.sigma_map.mlp.2.weight": "noise_level.second.weight",
-    "backbone.sigma_map.mlp.2.bias": "noise_level.second.bias",
-    "backbone.blocks.{i}.norm1.weight": "blocks.{i}.attention_norm.weight",
-    "backbone.blocks.{i}.attn_qkv.weight": "blocks.{i}.attention.qkv.weight",
-    "backbone.blocks.{i}.attn_out.weight": "blocks.{i}.attention.out.weight",
-    "backbone.blocks.{i}.norm2.weight": "blocks.{i}.feed_forward_norm.weight",
-    "backbone.blocks.{i}.mlp.0.weight": "blocks.{i}.feed_forward.up.weight",
-    "backbone.blocks.{i}.mlp.0.bias": "blocks.{i}.feed_forward.up.bias",
-    "backbone.blocks.{i}.mlp.2.weight": "blocks.{i}.feed_forward.down.weight",
-    "backbone.blocks.{i}.mlp.2.bias": "blocks.{i}.feed_forward.down.bias",
-    "backbone.blocks.{i}.adaLN_modulation.weight": "blocks.{i}.modulation.weight",
-    "backbone.blocks.{i}.adaLN_modulation.bias": "blocks.{i}.modulation.bias",
-    "backbone.output_layer.norm_final.weight": "norm.weight",
-    "backbone.output_layer.adaLN_modulation.weight": "modulation.weight",
-    "backbone.output_layer.adaLN_modulation.bias": "modulation.bias",
-    "backbone.output_layer.linear.weight": "head.weight",
-    "backbone.output_layer.linear.bias": "head.bias",
-}
-SPELLINGS: tuple[tuple[str, str], ...] = ()
-IGNORED = {"backbone.rotary_emb.inv_freq": "powers of 10,000, computed here"}
 
 
 @dataclass(frozen=True)
@@ -73,24 +40,6 @@ class DiTConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as written to config.json."""
         return asdict(self)
-
-    @staticmethod
-    def from_config(values: Mapping[str, Any]) -> "DiTConfig":
-        """From the config.json of an `mdlm` checkpoint; the mask token is the last of its vocabulary.
-
-        Raises UserError naming the entry that is missing, or that this network cannot do.
-        """
-        must_be(values, "time_conditioning", False, "a network that reads the noise level needs the time of each step")
-        vocabulary = entry(values, "vocab_size", int)
-        return DiTConfig(
-            vocabulary=vocabulary,
-            mask_token=vocabulary - 1,
-            context=entry(values, "model_length", int),
-            layers=entry(values, "n_blocks", int),
-            width=entry(values, "hidden_dim", int),
-            heads=entry(values, "n_heads", int),
-            condition=entry(values, "cond_dim", int),
-        )
 
 
 class NoiseLevel(nn.Module):

@@ -15,8 +15,11 @@ from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing_folder, write_json
 from unmask.denoisers.base import Denoised, Rereader
+from unmask.denoisers.bert import Bert, BertConfig
 from unmask.denoisers.codec import Codec
+from unmask.denoisers.dit import DiT, DiTConfig
 from unmask.denoisers.keys import tied_names
+from unmask.denoisers.modern_bert import ModernBert, ModernBertConfig
 from unmask.denoisers.network import Network, NetworkConfig
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 
@@ -34,6 +37,9 @@ class Architecture(NamedTuple):
 
 ARCHITECTURES: dict[str, Architecture] = {
     "transformer": Architecture(Transformer, TransformerConfig),
+    "dit": Architecture(DiT, DiTConfig),
+    "bert": Architecture(Bert, BertConfig),
+    "modern_bert": Architecture(ModernBert, ModernBertConfig),
 }
 
 

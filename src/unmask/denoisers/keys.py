@@ -8,7 +8,6 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, NamedTuple
 
 import torch
@@ -57,15 +56,15 @@ class Move(NamedTuple):
 
 
 def expand(keys: Keys, wanted: Collection[str]) -> dict[str, Target]:
-    """The table with `{i}` written out for as many blocks as `wanted`, our names, has."""
+    """The table with `{i}` written out for every block of `wanted`, our names, that has what it stands for."""
+    blocks = 1 + max((int(part) for name in wanted for part in name.split(".") if part.isdigit()), default=-1)
     found = {}
     for theirs, entry in keys.items():
         target = Target(entry.names, entry.split) if isinstance(entry, Fused) else Target((entry,), None)
-        for i in count() if "{i}" in theirs else (0,):
+        for i in range(blocks) if "{i}" in theirs else (0,):
             names = tuple(name.replace("{i}", str(i)) for name in target.names)
-            if not all(name in wanted for name in names):
-                break
-            found[theirs.replace("{i}", str(i))] = Target(names, target.split)
+            if all(name in wanted for name in names):  # a first block may lack what the others have
+                found[theirs.replace("{i}", str(i))] = Target(names, target.split)
     return found
 
 
@@ -101,7 +100,8 @@ def plan(
     skip = re.compile("|".join(re.escape(name).replace(r"\{i\}", r"\d+") for name in ignored) or "(?!)")
     there: dict[str, tuple[str, Stored]] = {}
     for name, stored in checkpoint.tensors.items():
-        there.setdefault(spell(name, spellings), (name, stored))
+        if (spelt := spell(name, spellings)) == name or spelt not in checkpoint.tensors:  # the name of today wins
+            there.setdefault(spelt, (name, stored))
     doubles = {theirs for theirs, target in table.items() if tied.issuperset(target.names)}  # may be there
     moves, shaped = [], []
     for theirs, (name, stored) in there.items():

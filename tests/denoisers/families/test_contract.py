@@ -175,7 +175,10 @@ def test_saved_in_our_own_format_it_gives_the_same_logits(name, checkpoints, tmp
     denoiser, canvas = load_denoiser(checkpoints(name), dtype=torch.float32), canvas_for(name)
     save_denoiser(denoiser, tmp_path / "own")
     again = load_folder(tmp_path / "own")
-    assert torch.equal(logits_of(again, canvas), logits_of(denoiser, canvas))
+    weights = denoiser.network.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in again.network.state_dict().items())
+    # not to the last bit: a matrix times one vector adds up in another order where memory is aligned otherwise
+    torch.testing.assert_close(logits_of(again, canvas), logits_of(denoiser, canvas), rtol=1e-5, atol=1e-5)
     assert again.network.config == denoiser.network.config
     assert (again.codec.template, again.codec.end_tokens) == (denoiser.codec.template, denoiser.codec.end_tokens)
 
