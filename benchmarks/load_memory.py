@@ -2,7 +2,7 @@
 
     PYTHONPATH=src python3 benchmarks/load_memory.py --out runs/load-memory [--quick] [--layers 28]
 
-Writes random bfloat16 shards in the layout of LLaDA-8B into a temporary folder (4 GB; --quick 60 MB), loads them in a
+Writes random bfloat16 shards in the layout of LLaDA-8B into a temporary folder (4 GB; --quick 0.4 GB), loads them in a
 process of its own, and says how far the memory held rose above what the process held before. Leaves record.json.
 Linux only: peaks come from /proc.
 """
@@ -43,7 +43,7 @@ class Shape(NamedTuple):
 
 
 FULL = Shape(d_model=2048, mlp_hidden_size=6144, n_heads=16, n_layers=28, vocab_size=126464, shards=4)
-QUICK = Shape(d_model=512, mlp_hidden_size=1536, n_heads=8, n_layers=6, vocab_size=8192, shards=2)
+QUICK = Shape(d_model=1024, mlp_hidden_size=3072, n_heads=8, n_layers=12, vocab_size=16384, shards=2)
 
 
 def tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -133,7 +133,7 @@ def main() -> None:
     """Write, load, tell."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, help="folder of the record")
-    parser.add_argument("--quick", action="store_true", help="60 MB instead of 4 GB")
+    parser.add_argument("--quick", action="store_true", help="0.4 GB instead of 4 GB")
     parser.add_argument("--layers", type=int, help="another number of layers")
     parser.add_argument("--dtypes", nargs="*", default=["stored"], help="stored, float32, bfloat16 ...")
     parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)

@@ -18,7 +18,7 @@ def test_help_goes_to_stdout_with_every_flag_and_an_example(run, verb: str) -> N
     code, out, err = run(verb, "--help")
     assert (code, err) == (0, "")
     assert f"example: unmask {verb}" in out
-    positional = {"--prompts", "--kind", "--first", "--second", "--file"}
+    positional = {"--prompts", "--kind", "--first", "--second", "--file", "--name"}
     assert [flag for flag in flags(VERBS[verb]) if flag not in out and flag not in positional] == []
 
 

@@ -9,6 +9,7 @@ import tyro
 
 from unmask.cli.common import first_line, print_columns
 from unmask.core.registry import check_name
+from unmask.denoisers.families import FAMILIES
 from unmask.denoisers.hub import BUNDLED
 from unmask.samplers import COMMON_OPTIONS, SAMPLERS, sampler_options
 from unmask.samplers.options import option_ranges
@@ -35,11 +36,12 @@ def tasks() -> dict[str, str]:
 
 
 def denoisers() -> dict[str, str]:
-    """Every bundled denoiser, and whether it is installed."""
-    return {
+    """Every bundled denoiser, and whether it is installed; every family whose checkpoints are read."""
+    bundled = {
         name: "bundled" if (folder / "config.json").is_file() else "not part of this installation"
         for name, folder in BUNDLED.items()
     }
+    return bundled | {name: f"checkpoints of {family.about}" for name, family in FAMILIES.items()}
 
 
 def presets() -> dict[str, str]:
@@ -85,4 +87,4 @@ class List:
             print("\nevery sampler also takes, as in `margin:block=16,eot=defer`:")
             print_columns([(f"  {name}", about) for name, about in COMMON_OPTIONS.items()])
         if self.kind == "denoisers":
-            print("\na folder written by `unmask fit`, or owner/name on the hub, does as well")
+            print("\na folder written by `unmask fit`, a checkpoint of a family, or owner/name on the hub does as well")

@@ -10,6 +10,7 @@ from unmask.cli.compare import Compare
 from unmask.cli.demo import Demo
 from unmask.cli.exact import Exact
 from unmask.cli.fit import Fit
+from unmask.cli.inspect import Inspect
 from unmask.cli.learn import Learn
 from unmask.cli.list import List
 from unmask.cli.sample import Sample
@@ -27,6 +28,7 @@ VERBS: dict[str, type[Command]] = {
     "exact": Exact,
     "view": View,
     "list": List,
+    "inspect": Inspect,
 }
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell says of a process ended by SIGINT, SIGPIPE

@@ -36,6 +36,11 @@ class Stored(NamedTuple):
         """Number of elements."""
         return torch.Size(self.shape).numel()
 
+    @property
+    def bytes(self) -> int:
+        """What it takes on disk; nothing where the dtype is none of ours."""
+        return self.size * DTYPES[self.dtype].itemsize if self.dtype in DTYPES else 0
+
 
 @dataclass(frozen=True)
 class Checkpoint:

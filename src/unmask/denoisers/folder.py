@@ -16,11 +16,13 @@ from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing_folder, write_json
 from unmask.denoisers.base import Denoised, Rereader
 from unmask.denoisers.bert import Bert, BertConfig
+from unmask.denoisers.checkpoint import read_header
 from unmask.denoisers.codec import Codec
 from unmask.denoisers.dit import DiT, DiTConfig
-from unmask.denoisers.keys import tied_names
+from unmask.denoisers.keys import Move, tied_names
 from unmask.denoisers.modern_bert import ModernBert, ModernBertConfig
 from unmask.denoisers.network import Network, NetworkConfig
+from unmask.denoisers.streaming import stream
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 
 FORMAT, VERSION = "unmask-denoiser", 1
@@ -118,6 +120,50 @@ def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.fl
     """Read a folder. Raises UserError naming the file that is missing, damaged, foreign or does not fit."""
     path = folder / "config.json"
     config = read_json(path)
+    (build, shape), response_length = read_shape(path, config)
+    codec = Codec.load(folder)
+    if codec.vocabulary > shape.vocabulary:
+        raise UserError(
+            f"{folder / 'tokenizer.json'} has {codec.vocabulary} tokens but the embedding has {shape.vocabulary} rows; "
+            "they belong to different denoisers"
+        )
+    if codec.mask_token != shape.mask_token:
+        raise UserError(
+            f"the mask token of {folder / 'tokenizer.json'} is {codec.mask_token} but {path} says {shape.mask_token}; "
+            "they belong to different denoisers"
+        )
+    with torch.device("meta"):
+        network = build(shape)
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise UserError(f"there is no {file.name} in {folder}; is this the folder you meant?")
+    weights = read_header(file)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    tied = tied_names(network)
+    weights = {name: value for name, value in weights.items() if name not in tied}
+    expected = {name: size for name, size in expected.items() if name not in tied}
+    problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
+    problems += [f"{name} is not expected" for name in weights.keys() - expected.keys()]
+    problems += [
+        f"{name} has shape {list(weights[name].shape)}, not {list(size)}"
+        for name, size in expected.items()
+        if name in weights and weights[name].shape != size
+    ]
+    if problems:
+        raise UserError(f"{file} does not fit config.json: {'; '.join(sorted(problems)[:3])}")
+    stream([Move(name, stored, (name,), None) for name, stored in weights.items()], network, shape, device, dtype)
+    return TextDenoiser(network.eval(), codec, response_length, config.get("card", {}))
+
+
+class Shape(NamedTuple):
+    """How to build a network, and its configuration."""
+
+    build: Callable[[Any], Network]
+    config: NetworkConfig
+
+
+def read_shape(path: Path, config: dict[str, Any]) -> tuple[Shape, int]:
+    """From the config.json at `path`: the network, and the response length. Raises UserError naming what is wrong."""
     if config.get("format") != FORMAT:
         raise UserError(
             f"{path} is not a denoiser of unmask (format {config.get('format')!r}); "
@@ -131,41 +177,11 @@ def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.fl
     kind = config.get("architecture", "transformer")
     if kind not in ARCHITECTURES:
         raise UserError(f"{path} is of architecture {kind!r}, this unmask reads {', '.join(ARCHITECTURES)}")
-    shape: NetworkConfig = read_config(path, config, "network", ARCHITECTURES[kind].config)
+    shape = read_config(path, config, "network", ARCHITECTURES[kind].config)
     response_length = config.get("response_length")
     if not isinstance(response_length, int) or response_length < 1:
         raise UserError(f"{path} is damaged: response_length cannot be {response_length!r}")
-    codec = Codec.load(folder)
-    if codec.vocabulary > shape.vocabulary:
-        raise UserError(
-            f"{folder / 'tokenizer.json'} has {codec.vocabulary} tokens but the embedding has {shape.vocabulary} rows; "
-            "they belong to different denoisers"
-        )
-    if codec.mask_token != shape.mask_token:
-        raise UserError(
-            f"the mask token of {folder / 'tokenizer.json'} is {codec.mask_token} but {path} says {shape.mask_token}; "
-            "they belong to different denoisers"
-        )
-    with torch.device("meta"):
-        network = ARCHITECTURES[kind].network(shape)
-    weights = read_weights(folder / "model.safetensors")
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    tied = tied_names(network)
-    weights = {name: value for name, value in weights.items() if name not in tied}
-    expected = {name: size for name, size in expected.items() if name not in tied}
-    problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
-    problems += [f"{name} is not expected" for name in weights.keys() - expected.keys()]
-    problems += [
-        f"{name} has shape {list(weights[name].shape)}, not {list(size)}"
-        for name, size in expected.items()
-        if name in weights and tuple(weights[name].shape) != size
-    ]
-    if problems:
-        raise UserError(f"{folder / 'model.safetensors'} does not fit config.json: {'; '.join(sorted(problems)[:3])}")
-    network.load_state_dict({name: value.to(dtype) for name, value in weights.items()}, assign=True, strict=False)
-    network.tie()
-    network = network.to(device).eval()
-    return TextDenoiser(network, codec, response_length, config.get("card", {}))
+    return Shape(ARCHITECTURES[kind].network, shape), response_length
 
 
 def read_config(path: Path, config: dict[str, Any], entry: str, kind: type[Config]) -> Config:

@@ -1,26 +1,21 @@
-"""Load a checkpoint of another library: recognise it, check every name and shape, then stream its tensors in.
+"""Load a checkpoint of another library: recognise it, check every name and shape, then stream its tensors in."""
 
-Each tensor goes from the mapped file straight into the network, in the precision and on the device asked for. No second
-copy of the whole is ever held: a file stays mapped for 64 MiB at a time, as the pages that were read count as held.
-"""
-
-from collections.abc import Iterator, Sequence
+import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from unmask.core.errors import UserError
-from unmask.denoisers.checkpoint import DTYPES, Checkpoint, open_checkpoint, opened
+from unmask.core.memory import free_bytes
+from unmask.denoisers.checkpoint import Checkpoint, open_checkpoint
 from unmask.denoisers.families import FAMILIES, recognise
 from unmask.denoisers.families.base import Family
 from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.foreign_codec import make_codec
-from unmask.denoisers.keys import Move, plan
+from unmask.denoisers.keys import plan
 from unmask.denoisers.network import Network
-
-PORTION_BYTES = 1 << 26
+from unmask.denoisers.streaming import stream
 
 
 def load_foreign(path: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> TextDenoiser:
@@ -35,9 +30,23 @@ def load_foreign(path: Path, device: str = "cpu", dtype: torch.dtype | None = No
     network, config = blank_network(checkpoint, family)
     moves = plan(checkpoint, network, config, family.keys, family.spellings, family.ignored)
     codec = make_codec(checkpoint.folder, family.frame, family.chat, network.config)
-    stream(moves, network, config, device, checkpoint.dtype if dtype is None else dtype)
+    dtype = checkpoint.dtype if dtype is None else dtype
+    warn_if_large(checkpoint, device, dtype)
+    stream(moves, network, config, device, dtype)
     card = {"family": name, "config": checkpoint.config}
     return TextDenoiser(network.eval(), codec, min(family.response_length, network.config.context), card)
+
+
+def warn_if_large(checkpoint: Checkpoint, device: str, dtype: torch.dtype) -> None:
+    """Warn where the weights are larger than what is free."""
+    needed, free = sum(stored.size for stored in checkpoint.tensors.values()) * dtype.itemsize, free_bytes(device)
+    if free is not None and needed > free:
+        name = str(dtype).removeprefix("torch.")
+        warnings.warn(
+            f"the weights take {needed / 1e9:.1f} GB as {name} and {free / 1e9:.1f} GB are free on "
+            f"{device}; `unmask inspect {checkpoint.path}` says what would fit",
+            stacklevel=3,
+        )
 
 
 def blank_network(checkpoint: Checkpoint, family: Family) -> tuple[Network, Any]:
@@ -48,69 +57,3 @@ def blank_network(checkpoint: Checkpoint, family: Family) -> tuple[Network, Any]
             return family.network(config), config
     except UserError as error:
         raise UserError(f"{checkpoint.path}: {error}") from error
-
-
-class Piece(NamedTuple):
-    """What is read at once: some rows of a tensor, or all of it where `rows` is None."""
-
-    move: Move
-    rows: slice | None
-    bytes: int
-
-
-def pieces(moves: Sequence[Move]) -> Iterator[Piece]:
-    """Every move, cut into rows if it is large. What has to be split is read whole."""
-    for move in moves:
-        size = move.stored.size * DTYPES[move.stored.dtype].itemsize
-        if move.split is not None or size <= PORTION_BYTES or not move.stored.shape:
-            yield Piece(move, None, size)
-            continue
-        count = move.stored.shape[0]
-        step = max(1, count * PORTION_BYTES // size)
-        for start in range(0, count, step):
-            stop = min(start + step, count)
-            yield Piece(move, slice(start, stop), size * (stop - start) // count)
-
-
-def portions(moves: Sequence[Move]) -> Iterator[list[Piece]]:
-    """Pieces from one file that follow each other, 64 MiB together or one."""
-    portion: list[Piece] = []
-    for piece in pieces(moves):
-        size = sum(other.bytes for other in portion)
-        if portion and (
-            size + piece.bytes > PORTION_BYTES or piece.move.stored.file != portion[0].move.stored.file
-        ):
-            yield portion
-            portion = []
-        portion.append(piece)
-    if portion:
-        yield portion
-
-
-def stream(moves: Sequence[Move], network: Network, config: Any, device: str, dtype: torch.dtype) -> None:
-    """Read every tensor into its place."""
-    for portion in portions(moves):
-        with opened(portion[0].move.stored.file) as file:
-            for move, rows, _ in portion:
-                if rows is None:
-                    for name, part in zip(move.ours, move.parts(file.get_tensor(move.theirs), config), strict=True):
-                        put(network, name, torch.empty(part.shape, dtype=dtype, device=device).copy_(part))
-                    continue
-                if rows.start == 0:
-                    put(network, move.ours[0], torch.empty(move.stored.shape, dtype=dtype, device=device))
-                place(network, move.ours[0])[rows].copy_(file.get_slice(move.theirs)[rows])
-    network.tie()
-
-
-def put(network: nn.Module, name: str, value: Tensor) -> None:
-    """Make `value` the parameter or buffer of that name."""
-    owner, _, leaf = name.rpartition(".")
-    module = network.get_submodule(owner)
-    setattr(module, leaf, nn.Parameter(value) if leaf in module._parameters else value)
-
-
-def place(network: nn.Module, name: str) -> Tensor:
-    """The parameter or buffer of that name, to be written to."""
-    owner, _, leaf = name.rpartition(".")
-    found: Tensor = getattr(network.get_submodule(owner), leaf)
-    return found.detach()

@@ -4,6 +4,8 @@ Only configuration, tokenizer and safetensors are ever fetched or read; nothing 
 elsewhere runs.
 """
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -11,7 +13,7 @@ import torch
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
 from unmask.core.registry import check_name
-from unmask.denoisers.checkpoint import PICKLED
+from unmask.denoisers.checkpoint import PICKLED, Checkpoint, Stored, open_checkpoint
 from unmask.denoisers.folder import TextDenoiser, load_folder
 from unmask.denoisers.foreign import load_foreign
 
@@ -47,8 +49,8 @@ def find_path(name: str) -> Path:
         if Path(name).suffix not in (".safetensors", *PICKLED):  # the latter are refused, with what to do instead
             raise UserError(f"{name} is a file; give the folder of the denoiser, or a safetensors file")
         return Path(name)
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
-        return _fetch(name)
+    if is_on_hub(name):
+        return _fetch(name, FETCHED)
     if "/" in name:
         raise UserError(f"there is no folder {name}; give a folder, owner/name or one of {', '.join(BUNDLED)}")
     try:
@@ -56,6 +58,24 @@ def find_path(name: str) -> Path:
     except UserError as error:
         raise UserError(f"{error} Or give a folder, or owner/name for one on the hub.") from None
     raise AssertionError("a bundled name was returned above")
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """What is known of the denoiser called `name` before its weights are read; from the hub only headers are fetched.
+
+    Raises UserError as `find_path` does.
+    """
+    if is_on_hub(name):
+        folder = _fetch(name, [pattern for pattern in FETCHED if "safetensors" not in pattern])
+        config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+        return Checkpoint(folder, config, _headers(name))
+    return open_checkpoint(find_path(name))
+
+
+def is_on_hub(name: str) -> bool:
+    """Whether it is written `owner/name`, and nothing here is called so."""
+    plain = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
+    return plain and name not in BUNDLED and not Path(name).exists()
 
 
 def is_own(path: Path) -> bool:
@@ -76,19 +96,41 @@ def load_denoiser(name: str | Path, device: str = "cpu", dtype: torch.dtype | No
     return load_foreign(path, device, dtype)
 
 
-def _fetch(name: str) -> Path:
-    """Fetch `owner/name` into the hub's own cache, or find it there."""
+def _fetch(name: str, patterns: Iterable[str]) -> Path:
+    """Fetch what matches `patterns` of `owner/name` into the hub's own cache, or find it there."""
     from huggingface_hub import snapshot_download  # a third of a second that most loads need not wait for
+
+    with _hub_errors(name):
+        # a repository may hold many checkpoints in folders of their own; only what stands at its top is meant
+        return Path(snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=["*/*"]))
+
+
+def _headers(name: str) -> dict[str, Stored]:
+    """The headers of the safetensors files of `owner/name`, a few kilobytes of each."""
+    from huggingface_hub import get_safetensors_metadata
+
+    with _hub_errors(name):
+        files = get_safetensors_metadata(name).files_metadata
+    return {
+        tensor: Stored(Path(file), tuple(about.shape), about.dtype)
+        for file, held in files.items()
+        for tensor, about in held.tensors.items()
+    }
+
+
+@contextlib.contextmanager
+def _hub_errors(name: str) -> Iterator[None]:
+    """Whatever the hub raises, as a UserError in one sentence."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
         LocalEntryNotFoundError,
+        NotASafetensorsRepoError,
         RepositoryNotFoundError,
     )
 
     try:
-        # a repository may hold many checkpoints in folders of their own; only what stands at its top is meant
-        return Path(snapshot_download(name, allow_patterns=list(FETCHED), ignore_patterns=["*/*"]))
+        yield
     except HFValidationError as error:
         raise UserError(f"`{name}` is neither a folder nor a name the hub allows; give one of them") from error
     except GatedRepoError as error:
@@ -100,6 +142,8 @@ def _fetch(name: str) -> Path:
             f"there is neither a folder `{name}` nor such a repository on the hub, "
             "or it is private: check the spelling, or log in with `hf auth login`"
         ) from error
+    except NotASafetensorsRepoError as error:
+        raise UserError(f"`{name}` has no safetensors at its top; fetch the file you mean and give its path") from error
     except LocalEntryNotFoundError as error:
         raise UserError(
             f"there is no folder `{name}`, and the hub cannot be reached: check the network, or give a folder"

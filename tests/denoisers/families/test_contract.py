@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from unmask import decode, load_denoiser
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
-from unmask.denoisers import foreign
+from unmask.denoisers import streaming
 from unmask.denoisers.checkpoint import open_checkpoint
 from unmask.denoisers.families import FAMILIES, recognise
 from unmask.denoisers.folder import load_folder, save_denoiser
@@ -125,7 +125,7 @@ def test_weights_keep_the_dtype_they_are_stored_in(name, spoilable):
 def test_in_pieces_of_any_size_the_same_weights_are_read(name, checkpoints, monkeypatch):
     whole = load_denoiser(checkpoints(name)).network.state_dict()
     for size in (1000, 100):
-        monkeypatch.setattr(foreign, "PORTION_BYTES", size)
+        monkeypatch.setattr(streaming, "PORTION_BYTES", size)
         pieces = load_denoiser(checkpoints(name)).network.state_dict()
         assert all(torch.equal(value, whole[key]) for key, value in pieces.items())
 

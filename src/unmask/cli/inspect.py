@@ -1,0 +1,72 @@
+"""`unmask inspect`: what a checkpoint is and what it needs, before anything is loaded."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import tyro
+
+from unmask.cli.common import WHOLE, WORD, check_device, check_given, default, print_columns
+from unmask.denoisers.hub import find_checkpoint
+from unmask.denoisers.needs import Inspection, examine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect:
+    """Say what a checkpoint is and what memory it needs, from its configuration and the headers of its files alone.
+
+    example: unmask inspect wordprob
+
+    example: unmask inspect GSAI-ML/LLaDA-8B-Instruct --rows 4 --positions 1024
+    """
+
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+    """A bundled name, a folder, a safetensors file, or owner/name on the hub."""
+    rows: Annotated[int, WHOLE] = 8
+    """Canvases in a batch, for the memory a pass needs."""
+    positions: Annotated[int | None, WHOLE, default("twice the response length")] = None
+    """Positions of each, prompt and response together."""
+    device: Annotated[str, WORD] = "cpu"
+    """Where it is to fit: cpu, cuda, cuda:1."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> None:
+        """Look, and say."""
+        check_given(self, 1, float("inf"), "rows", "positions")
+        check_device(self.device)
+        found = examine(self.name, find_checkpoint(self.name), self.device, self.rows, self.positions)
+        if self.json:
+            needs = [need._asdict() for need in found.needs]
+            print(json.dumps(asdict(found) | {"needs": needs}, ensure_ascii=False))
+        else:
+            print_columns(lines(found))
+
+
+def lines(found: Inspection) -> list[tuple[str, str]]:
+    """What is known, a line each."""
+    shape = ", ".join(f"{name} {found.network[name]}" for name in ("layers", "width", "heads") if name in found.network)
+    files = f"{found.files} file{'s' * (found.files > 1)}"
+    free = "is not known here" if found.free is None else f"{size(found.free)} free"
+    said = {True: "fits", False: "does not fit", None: "free memory not known"}
+    each = f"{found.rows} canvases of {found.positions} positions"
+    return [
+        ("family", f"{found.family}: {found.about}"),
+        ("parameters", f"{found.parameters:,}, {shape}"),
+        ("stored", f"{size(found.stored_bytes)} as {found.stored_dtype} in {files}"),
+        ("vocabulary", f"{found.vocabulary:,}, mask token {found.mask_token}"),
+        ("context", f"{found.context:,} positions; a response gets {found.response_length} unless told otherwise"),
+        (f"on {found.device}", free),
+        *(
+            (f"  {need.dtype}", f"{size(need.weights)} and about {size(need.batch)} for {each}: {said[need.fits]}")
+            for need in found.needs
+        ),
+    ]
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if count >= scale:
+            return f"{count / scale:.2f} {unit}"
+    return f"{count / 1e3:.1f} kB"

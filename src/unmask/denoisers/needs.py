@@ -1,0 +1,122 @@
+"""What a checkpoint is and how much memory it needs, from its configuration and the headers of its files alone."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from unmask.core.errors import UserError
+from unmask.core.memory import free_bytes
+from unmask.denoisers.base import CHUNK_ELEMENTS
+from unmask.denoisers.checkpoint import Checkpoint
+from unmask.denoisers.families import FAMILIES, recognise
+from unmask.denoisers.folder import read_shape
+from unmask.denoisers.foreign import blank_network
+from unmask.denoisers.keys import plan
+from unmask.denoisers.network import NetworkConfig
+
+
+class Need(NamedTuple):
+    """Bytes in one precision. batch: of one pass over a batch of canvases, about. fits: None where nobody knows."""
+
+    dtype: str
+    weights: int
+    batch: int
+    fits: bool | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `unmask inspect` says.
+
+    family:     one of `FAMILIES`, or "unmask" for our own format.
+    stored:     dtype and bytes of the weights on disk, and the number of files.
+    free:       bytes free on the device; None where that is not known.
+    rows, positions: the batch the needs are counted for.
+    """
+
+    name: str
+    family: str
+    about: str
+    parameters: int
+    stored_dtype: str
+    stored_bytes: int
+    files: int
+    network: dict[str, Any]
+    vocabulary: int
+    mask_token: int
+    context: int
+    response_length: int
+    device: str
+    free: int | None
+    rows: int
+    positions: int
+    needs: tuple[Need, ...]
+
+
+def examine(
+    name: str, checkpoint: Checkpoint, device: str = "cpu", rows: int = 8, positions: int | None = None
+) -> Inspection:
+    """Look at a checkpoint, and say what it needs on `device` for batches of `rows` canvases of `positions` each.
+
+    positions: twice the response length unless given, at most the context.
+    Raises UserError if it is of no known family, or its tensors do not fit its configuration.
+    """
+    family, about, config, length = identify(checkpoint)
+    if positions is not None and positions > config.context:
+        raise UserError(f"a canvas of {positions} positions is longer than the context of {config.context}")
+    columns = min(2 * length, config.context) if positions is None else positions
+    dtype = checkpoint.dtype
+    count = sum(stored.size for stored in checkpoint.tensors.values())
+    free = free_bytes(device)
+    needs = []
+    for each in dict.fromkeys((dtype, torch.bfloat16, torch.float32)):
+        weights, batch = count * each.itemsize, batch_bytes(config, rows, columns, each)
+        needs.append(Need(short(each), weights, batch, None if free is None else weights + batch <= free))
+    return Inspection(
+        name=name,
+        family=family,
+        about=about,
+        parameters=count,
+        stored_dtype=short(dtype),
+        stored_bytes=sum(stored.bytes for stored in checkpoint.tensors.values()),
+        files=len({stored.file for stored in checkpoint.tensors.values()}),
+        network=config.to_dict(),
+        vocabulary=config.vocabulary,
+        mask_token=config.mask_token,
+        context=config.context,
+        response_length=length,
+        device=device,
+        free=free,
+        rows=rows,
+        positions=columns,
+        needs=tuple(needs),
+    )
+
+
+def identify(checkpoint: Checkpoint) -> tuple[str, str, NetworkConfig, int]:
+    """Family, what it is, the shape of its network, and the length of a response; names and shapes are checked."""
+    if "format" in checkpoint.config:
+        shape, length = read_shape(checkpoint.path / "config.json", checkpoint.config)
+        return "unmask", "a denoiser fitted with unmask", shape.config, length
+    name = recognise(checkpoint)
+    family = FAMILIES[name]
+    network, config = blank_network(checkpoint, family)
+    plan(checkpoint, network, config, family.keys, family.spellings, family.ignored)
+    return name, family.about, network.config, min(family.response_length, network.config.context)
+
+
+def batch_bytes(config: NetworkConfig, rows: int, positions: int, dtype: torch.dtype) -> int:
+    """About what one pass holds beside the weights: the widest moment of a block, and a chunk of vocabulary rows.
+
+    Attention scores are not held by the kernels in use. A chunk of logits is held with two float32 temporaries.
+    """
+    hidden = int(getattr(config, "hidden", 4 * config.width))
+    block = rows * positions * (4 * config.width + 3 * hidden) * dtype.itemsize
+    chunk = min(rows * positions * config.vocabulary, CHUNK_ELEMENTS) * (dtype.itemsize + 2 * 4)
+    return block + chunk
+
+
+def short(dtype: torch.dtype) -> str:
+    """`bfloat16`."""
+    return str(dtype).removeprefix("torch.")
