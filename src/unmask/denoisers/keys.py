@@ -88,9 +88,11 @@ def plan(
     keys: Keys,
     spellings: Sequence[tuple[str, str]] = (),
     ignored: Collection[str] = (),
+    lacking: Collection[str] = (),
 ) -> list[Move]:
     """What to read into `network` (built without storage), in the order it stands on disk.
 
+    lacking: names of ours that may be missing.
     Raises UserError naming the tensors that are missing, left over, of another shape or quantised.
     """
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -112,7 +114,9 @@ def plan(
         if wrong:
             shaped.append(wrong)
         moves.append(move)
-    missing = sorted(table.keys() - there.keys() - doubles)
+    missing = sorted(
+        theirs for theirs in table.keys() - there.keys() - doubles if not set(table[theirs].names) <= set(lacking)
+    )
     left_over = sorted(there[name][0] for name in there.keys() - table.keys() if not skip.fullmatch(name))
     problems = [
         *told(missing, "is missing", "are missing"),
@@ -121,6 +125,9 @@ def plan(
         *([f"{len(shaped) - SHOWN} more of another shape"] if len(shaped) > SHOWN else []),
     ]
     if problems:
+        headless = all(name.startswith("head.") for theirs in missing for name in table[theirs].names)
+        if missing and headless and len(problems) == 1:
+            problems.append("they were saved without their output head; `unmask fit --init` begins one with --new-head")
         raise UserError(f"the weights in {checkpoint.path} do not fit their configuration: {'; '.join(problems)}")
     return moves
 

@@ -3,7 +3,7 @@
 A family says how it encodes and what its output head is; alignment, the mask token and memory are dealt with once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import torch
@@ -115,14 +115,19 @@ def table(rows: int, width: int) -> nn.Embedding:
     return nn.Embedding.from_pretrained(blank, freeze=False)  # type: ignore[no-untyped-call,no-any-return]
 
 
-def begin_anew(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw every weight of `module` from a normal law of deviation 0.02; norms become one and biases nought."""
-    for part in module.modules():
+def begin_anew(network: nn.Module, generator: torch.Generator, names: Collection[str] | None = None) -> None:
+    """Draw weights from a normal law of deviation 0.02; norms become one and biases nought.
+
+    names: of the parameters to begin; all of them where it is None. `generator` is one of the CPU.
+    """
+    for place, part in network.named_modules():
         for name, parameter in part.named_parameters(recurse=False):
+            if names is not None and f"{place}.{name}".removeprefix(".") not in names:
+                continue
             with torch.no_grad():
                 if name == "bias":
                     parameter.zero_()
                 elif isinstance(part, nn.LayerNorm):
                     parameter.fill_(1.0)
                 else:
-                    parameter.normal_(0.0, 0.02, generator=generator)
+                    parameter.copy_(torch.empty(parameter.shape).normal_(0.0, 0.02, generator=generator))

@@ -1,6 +1,7 @@
 """BERT: variants against transformers, files as they are found, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from unmask.core.errors import UserError
 from unmask.denoisers.bert import Bert, BertConfig
 from unmask.denoisers.checkpoint import Checkpoint
 from unmask.denoisers.families.bert import KEYS, configure
+from unmask.train.fit import FitConfig, fit
 
 from .tiny import read_weights, rewrite, write_json
 from .tiny_bert import CONFIG, MASK, tokenizer_of
@@ -92,14 +94,64 @@ def test_old_names_and_what_a_masked_language_model_has_no_use_for_are_read_over
     assert torch.equal(logits_of(path), before)
 
 
-def test_an_encoder_without_its_head_is_refused_and_the_head_named(spoilable):
+@pytest.fixture
+def encoder(spoilable):
+    """A checkpoint as models of sentences are saved: no output head, no `bert.` before the names."""
     path = spoilable("bert")
-    encoder = {
+    kept = {
         name.removeprefix("bert."): value for name, value in read_weights(path).items() if name.startswith("bert.")
     }
-    save_file(encoder, path / "model.safetensors")
-    with pytest.raises(UserError, match=r"cls\.predictions\.decoder\.bias, cls\.predictions.* are missing"):
-        load_denoiser(path)
+    save_file(kept, path / "model.safetensors")
+    return path
+
+
+def test_an_encoder_without_its_head_is_refused_and_the_head_named(encoder):
+    said = (
+        r"cls\.predictions\.decoder\.bias, cls\.predictions\.transform\.LayerNorm\.bias, .* and 2 more are missing; "
+        "they were saved without their output head; `unmask fit --init` begins one with --new-head"
+    )
+    with pytest.raises(UserError, match=said):
+        load_denoiser(encoder)
+
+
+def test_a_new_head_is_begun_only_where_it_is_asked_for_and_the_card_says_so(encoder, checkpoints):
+    before = torch.get_rng_state()
+    one, same, other = (load_denoiser(encoder, new_head=seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    begun = ["head.decoder.bias", "head.dense.bias", "head.dense.weight", "head.norm.bias", "head.norm.weight"]
+    assert one.card["begun anew"] == begun
+    weights, again, third = (each.network.state_dict() for each in (one, same, other))
+    assert not [name for name in weights if not torch.equal(weights[name], again[name])]
+    assert [name for name in weights if not torch.equal(weights[name], third[name])] == ["head.dense.weight"]
+    whole = load_denoiser(checkpoints("bert")).network.state_dict()
+    assert {name for name in whole if not torch.equal(whole[name], weights[name])} == set(begun)
+    assert one.network.head.decoder.weight is one.network.embed.weight
+
+
+def test_a_new_head_is_refused_where_there_is_one_and_where_more_is_missing(encoder, checkpoints, tmp_path):
+    with pytest.raises(UserError, match="has its output head, so none is to be begun; leave out --new-head"):
+        load_denoiser(checkpoints("bert"), new_head=0)
+    with pytest.raises(UserError, match="has its output head"):
+        load_denoiser("wordprob", new_head=0)
+    rewrite(encoder, lambda weights: weights.pop("embeddings.LayerNorm.weight"))
+    with pytest.raises(UserError, match=r"bert\.embeddings\.LayerNorm\.weight is missing$"):
+        load_denoiser(encoder, new_head=0)
+
+
+def test_fitting_begins_a_new_head_and_goes_on_without_asking_again(encoder, tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"prompt": "1+1?", "response": "#### 2"}\n' * 9)
+    config = FitConfig(
+        task="jsonl", data=str(tmp_path), init=str(encoder), updates=2, rows=2, precision="fp32", context=64,
+    )  # fmt: skip
+    with pytest.raises(UserError, match="begins one with --new-head"):
+        fit(config, tmp_path / "run")
+    fitted = fit(replace(config, new_head=True), tmp_path / "run").denoiser
+    again = load_denoiser(tmp_path / "run")
+    weights = fitted.network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in again.network.state_dict().items())
+    assert again.card["fit"]["new_head"]
+    with pytest.raises(UserError, match="goes on a denoiser that has none; name it with --init"):
+        fit(replace(config, init=None, new_head=True), tmp_path / "other")
 
 
 def test_every_tensor_of_the_network_has_a_name_of_theirs():
