@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -220,4 +221,23 @@ def test_a_tokenizer_without_the_special_tokens_is_refused_by_their_name(codec, 
     del stored["model"]["vocab"][codec.end]
     Tokenizer.from_str(json.dumps(stored)).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(UserError, match=r"no token `<\|end\|>`"):
+        Codec.load(tmp_path)
+
+
+def test_a_template_that_says_where_the_response_stands_closes_every_canvas(codec):
+    framed = replace(codec, template="<<{prompt} ->{response}>>")
+    plain = codec.canvas(["Why?", "Ana has 3 pens."], 4, 2)
+    canvas = framed.canvas(["Why?", "Ana has 3 pens."], 4, 2)
+    assert (framed.opening, framed.closing) == (codec.encode("<<"), codec.encode(">>"))
+    assert (codec.opening, codec.closing) == ([], [])
+    assert canvas.tokens.shape[1] == plain.tokens.shape[1] + len(framed.opening) + len(framed.closing)
+    assert canvas.tokens[:, -1].tolist() == framed.closing[-1:] * 2
+    assert not canvas.masked[:, -1].any()
+    assert canvas.masked.sum() == plain.masked.sum()
+
+
+@pytest.mark.parametrize("template", ["none", "{response}{prompt}", "{prompt}{prompt}", "{prompt}{response}{response}"])
+def test_a_template_without_one_place_for_each_is_refused(codec, tmp_path, template):
+    replace(codec, template=template).save(tmp_path)
+    with pytest.raises(UserError, match=r"codec\.json is damaged: template cannot be"):
         Codec.load(tmp_path)

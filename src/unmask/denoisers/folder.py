@@ -83,8 +83,8 @@ class TextDenoiser:
 
     @property
     def context(self) -> int:
-        """The most positions, prompt and response together."""
-        return self.network.config.context
+        """The most positions, prompt and response together; what closes a text is counted off."""
+        return self.network.config.context - len(self.codec.closing)
 
 
 def save_denoiser(denoiser: TextDenoiser, folder: Path, readme: str | None = None) -> None:

@@ -178,7 +178,7 @@ def fit(
     network = denoiser.network.to(config.device)
     batches = Batches(
         examples, denoiser.codec, config.rows, denoiser.response_length,
-        network.config.context, config.seed, pad_to=16 if config.compile else 8,
+        denoiser.context, config.seed, pad_to=16 if config.compile else 8,
     )  # fmt: skip
     batches.batch(0)  # what is wrong with the data shows here, before the folder is claimed
     optimizers = Optimizers(network, config.rate, config.muon_rate, config.weight_decay)

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 
-from unmask import load_denoiser
+from unmask import decode, load_denoiser
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.denoisers.bert import Bert, BertConfig
@@ -164,6 +165,48 @@ def test_another_name_of_the_mask_token_may_stand_in_a_codec_json(spoilable):
     path = spoilable("bert")
     write_json(path / "codec.json", {"mask": "[UNK]", "end": "[SEP]", "pad": "[PAD]", "template": "{prompt}"})
     assert load_denoiser(path).network.config.mask_token == 257
+
+
+# ---- how a text stands on the canvas
+
+
+def spelt(codec, canvas, row):
+    """What a row says, `_` for what is masked."""
+    names = [codec.tokenizer.id_to_token(token) for token in canvas.tokens[row].tolist()]
+    shown = zip(names, canvas.masked[row].tolist(), canvas.valid[row].tolist(), strict=True)
+    return "".join("_" if masked else name for name, masked, valid in shown if valid)
+
+
+@pytest.mark.parametrize("name", ["bert", "modern_bert"])
+def test_prompt_and_response_stand_between_cls_and_sep(checkpoints, name):
+    denoiser = load_denoiser(checkpoints(name), dtype=torch.float32)
+    codec = denoiser.codec
+    canvas = codec.canvas(["Why?", "So?"], 3, 2)
+    assert [spelt(codec, canvas, row) for row in (0, 1)] == ["[CLS]Why?___[SEP]", "[CLS]So?___[SEP]"]
+    clean = codec.clean_canvas(["Why?"], [codec.encode_response("No", 4)], [0])
+    assert spelt(codec, replace(clean, masked=clean.masked & False), 0) == "[CLS]Why?No[SEP][SEP][SEP]"
+    assert spelt(codec, codec.infill(["a<|mask:2|>b"], 2), 0) == "[CLS]a__b[SEP]"
+    assert denoiser.context == denoiser.network.config.context - 1
+
+
+def test_the_ends_are_no_part_of_what_was_written(checkpoints):
+    denoiser = load_denoiser(checkpoints("bert"), dtype=torch.float32)
+    (written,) = decode(denoiser, ["ab<|mask:2|>cd"], budget=2, infill=True)
+    assert "[CLS]" not in written.text
+    assert "[SEP]" not in written.text
+    assert written.text.startswith("ab")
+
+
+def test_a_tokenizer_that_was_saved_cutting_and_filling_up_does_neither(spoilable):
+    """As all-MiniLM-L6-v2 has it: cut at 128 tokens and filled up to them."""
+    path = spoilable("bert")
+    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    tokenizer.enable_truncation(5)
+    tokenizer.enable_padding(length=7)
+    tokenizer.save(str(path / "tokenizer.json"))
+    codec = load_denoiser(path).codec
+    assert len(codec.encode("ab")) == 2
+    assert len(codec.encode("a" * 40)) == 40
 
 
 # ---- the shape

@@ -164,6 +164,17 @@ def test_a_prompt_comes_out_as_it_went_in(name, checkpoints):
 
 
 @every_family
+def test_what_closes_a_text_stands_after_the_response_and_is_never_masked(name, checkpoints):
+    codec = load_denoiser(checkpoints(name)).codec
+    canvas = codec.canvas(["Why?", "Ana has 3 pens."], 5, 2)
+    closed = len(codec.closing)
+    assert canvas.masked.sum(1).tolist() == [5, 5]
+    assert canvas.masked[:, canvas.masked.shape[1] - closed - 5 :].sum() == 10
+    assert canvas.tokens[:, canvas.tokens.shape[1] - closed :].tolist() == [codec.closing] * 2
+    assert canvas.valid[:, -1].all()
+
+
+@every_family
 def test_loading_leaves_the_global_generator_alone(name, checkpoints):
     before = torch.get_rng_state()
     load_denoiser(checkpoints(name))

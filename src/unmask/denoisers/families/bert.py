@@ -21,9 +21,10 @@ from unmask.denoisers.entries import entry, must_be, one_of
 from unmask.denoisers.families.base import Family
 from unmask.denoisers.foreign_codec import token_of
 
-# How a text stands on the canvas: `[CLS] prompt response [SEP] [SEP] ...`, all of token type 0. The prompt runs
-# straight on into the response, as a text with holes did in training; [SEP] is what a response ends with.
-FRAME = {"mask": "[MASK]", "end": "[SEP]", "pad": "[PAD]", "template": "[CLS]{prompt}"}
+# How a text stands on the canvas: `[CLS] prompt response [SEP]`, all of token type 0. The prompt runs straight on into
+# the response, as a text with holes did in training. The last [SEP] is always visible: no network of the kind was ever
+# asked to write one. One that is fitted further learns to, since [SEP] also fills what a response leaves.
+FRAME = {"mask": "[MASK]", "end": "[SEP]", "pad": "[PAD]", "template": "[CLS]{prompt}{response}[SEP]"}
 
 # Their name of a tensor -> ours; `{i}` is the number of a block. No tensor is split, joined or turned.
 _BLOCK = {
