@@ -30,12 +30,16 @@ class Tiny(NamedTuple):
 
 
 def random_weights(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, Tensor]:
-    """The same on every machine for ever: numpy's frozen generator. Norms lie around one, logits spread well."""
+    """The same on every machine for ever: numpy's frozen generator. Norms lie around one, logits spread well.
+
+    Embeddings are small, so that the epsilon of the norms shows.
+    """
     draws = np.random.RandomState(seed)  # its stream never changes
     found = {}
     for name, shape in shapes.items():
         value = torch.from_numpy(draws.standard_normal(tuple(shape)).astype(np.float32))
         norm = len(shape) == 1 and "bias" not in name
+        value = value * 0.03 if "wte" in name or "embed" in name else value
         found[name] = 1 + 0.2 * value if norm else 0.3 * value if len(shape) == 1 else value * 2 * shape[-1] ** -0.5
     return found
 
