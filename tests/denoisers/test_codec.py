@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from unmask.core.errors import UserError
 from unmask.denoisers.codec import Codec
+from unmask.tasks.base import extract_final
 
 UNICODE = ["héllo – ½ of ١٢ 日本語", "a\n\tb  c ", " <<1+2=3>>#### -3.5", "<>< >>>> << <<", "🙂‍↔️", ""]
 
@@ -241,3 +242,25 @@ def test_a_template_without_one_place_for_each_is_refused(codec, tmp_path, templ
     replace(codec, template=template).save(tmp_path)
     with pytest.raises(UserError, match=r"codec\.json is damaged: template cannot be"):
         Codec.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("<<16-3-4=9>> <<9*2=18>> #### 18", "<<16-3-4=9>><<9*2=18>>####18"),
+        ("#### $1,061.50", "####$1,061.50"),
+        ("#### -3", "####-3"),
+        ("so 5% of 20 is 1. Then?", "so 5% of 20 is 1. then?"),
+        ("in 1990 20 people - all", "in 1990 20 people - all"),
+    ],
+)
+def test_word_pieces_come_out_so_that_answers_are_found(text, written):
+    signs = "#<>=-*$,.%?0123456789"
+    words = ["[PAD]", "[UNK]", "[SEP]", "[MASK]", *signs, "so", "of", "is", "then", "in", "people", "all"]
+    words += [f"##{digit}" for digit in "0123456789"]
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    codec = Codec(tokenizer, "[MASK]", "[SEP]", "[PAD]", "{prompt}")
+    assert codec.decode(codec.encode(text)) == written
+    assert extract_final(written) == extract_final(text)

@@ -22,6 +22,9 @@ from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
 
+# A tokenizer of word pieces forgets white space and puts it between all signs: `# # # # - 2. 5` was `#### -2.5`.
+# Where signs of sums meet signs or digits, or a point or comma parts digits, there was most likely none.
+GLUE = re.compile(r"(?<=[#<>=+*/$-]) (?=[#<>=+*/$\d-])|(?<=\d) (?=[#<>=+*/%-])|(?<=\d[.,]) (?=\d)")
 MARK = "<|mask|>"  # how a person marks one position to be written
 # What may become one token: the joints of the equation format, a word with its space, one digit, punctuation.
 PIECES = r" ->|>> <<|>> #### |<<|>>| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}<>]+|[<>]+|\s+"
@@ -135,7 +138,8 @@ class Codec:
         """The text up to the first end token; mask and padding tokens are left out."""
         skip = {self.mask_token, self.pad_token, *self.opening}
         kept = [token for token in self.cut(tokens) if token not in skip]
-        return str(self.tokenizer.decode(kept, skip_special_tokens=False))
+        text = str(self.tokenizer.decode(kept, skip_special_tokens=False))
+        return GLUE.sub("", text) if isinstance(self.tokenizer.decoder, decoders.WordPiece) else text
 
     def canvas(
         self,
