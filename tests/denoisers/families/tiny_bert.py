@@ -60,7 +60,9 @@ def tokenizer_of(folder: Path) -> None:
 
 def write(folder: Path) -> Path:
     write_json(folder / "config.json", CONFIG)
-    save_file(random_weights(SHAPES, seed=4), folder / "model.safetensors", metadata={"format": "pt"})
+    weights = random_weights(SHAPES, seed=4)
+    weights["bert.embeddings.word_embeddings.weight"] *= 20  # the output head has the same, and logits are to spread
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer_of(folder)
     return folder
 

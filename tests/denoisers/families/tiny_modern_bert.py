@@ -73,7 +73,9 @@ for i in range(LAYERS):
 
 def write(folder: Path) -> Path:
     write_json(folder / "config.json", CONFIG)
-    save_file(random_weights(SHAPES, seed=5), folder / "model.safetensors", metadata={"format": "pt"})
+    weights = random_weights(SHAPES, seed=5)
+    weights["model.embeddings.tok_embeddings.weight"] *= 20  # the output head has the same, and logits are to spread
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer_of(folder)
     return folder
 
