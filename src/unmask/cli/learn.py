@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
+
 from unmask.cli.common import NUMBER, PATH_WORD, WHOLE, WORD, Machine, check_given, check_number, default, say
 from unmask.core.registry import check_name
 from unmask.denoisers.folder import TextDenoiser
@@ -116,8 +118,9 @@ class Learn:
             check_number("--budgets", budget, 1)
         self.machine.apply()
         config = self.config()
+        joint = config.denoiser_update == "joint"  # what is trained is held in full precision
         result = learn_order(
-            load_denoiser(self.denoiser, self.machine.device),
+            load_denoiser(self.denoiser, self.machine.device, torch.float32 if joint else None),
             config,
             self.out,
             overwrite=self.overwrite,

@@ -155,9 +155,16 @@ def stage_loss(
     return policy_loss(clean, policy, denoiser, draws, config, progress)
 
 
+def in_bfloat16(network: Network) -> Network:
+    """A copy in bfloat16, or the network itself where it is in that already: a large one is not held twice."""
+    if all(weight.dtype == torch.bfloat16 for weight in network.parameters()):
+        return network
+    return copy.deepcopy(network).bfloat16()
+
+
 def frozen_scorer(network: Network, precision: str) -> Callable[[Canvas], Denoised]:
     """The denoiser without gradient; a bfloat16 copy of it if asked for, which is about twice as fast."""
-    frozen = copy.deepcopy(network).bfloat16() if precision == "bf16" else network
+    frozen = in_bfloat16(network) if precision == "bf16" else network
 
     @torch.no_grad()
     def score(canvas: Canvas) -> Denoised:
@@ -275,7 +282,7 @@ def learn(
 def write_texts(denoiser: TextDenoiser, task: Task, config: LearnConfig, path: Path) -> list[Example]:
     """The denoiser's own texts, written at the precision it is learned with, under a progress line."""
     rough = config.precision == "bf16"
-    writer = replace(denoiser, network=copy.deepcopy(denoiser.network).bfloat16()) if rough else denoiser
+    writer = replace(denoiser, network=in_bfloat16(denoiser.network)) if rough else denoiser
     with Line("write texts", config.own_count) as line:
         return own_texts(
             writer, task, path, count=config.own_count, sampler=config.own_sampler,
