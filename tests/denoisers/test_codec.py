@@ -1,13 +1,15 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from unmask.core.errors import UserError
 from unmask.denoisers.codec import Codec
+from unmask.tasks.base import extract_final
 
 UNICODE = ["héllo – ½ of ١٢ 日本語", "a\n\tb  c ", " <<1+2=3>>#### -3.5", "<>< >>>> << <<", "🙂‍↔️", ""]
 
@@ -221,3 +223,44 @@ def test_a_tokenizer_without_the_special_tokens_is_refused_by_their_name(codec, 
     Tokenizer.from_str(json.dumps(stored)).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(UserError, match=r"no token `<\|end\|>`"):
         Codec.load(tmp_path)
+
+
+def test_a_template_that_says_where_the_response_stands_closes_every_canvas(codec):
+    framed = replace(codec, template="<<{prompt} ->{response}>>")
+    plain = codec.canvas(["Why?", "Ana has 3 pens."], 4, 2)
+    canvas = framed.canvas(["Why?", "Ana has 3 pens."], 4, 2)
+    assert (framed.opening, framed.closing) == (codec.encode("<<"), codec.encode(">>"))
+    assert (codec.opening, codec.closing) == ([], [])
+    assert canvas.tokens.shape[1] == plain.tokens.shape[1] + len(framed.opening) + len(framed.closing)
+    assert canvas.tokens[:, -1].tolist() == framed.closing[-1:] * 2
+    assert not canvas.masked[:, -1].any()
+    assert canvas.masked.sum() == plain.masked.sum()
+
+
+@pytest.mark.parametrize("template", ["none", "{response}{prompt}", "{prompt}{prompt}", "{prompt}{response}{response}"])
+def test_a_template_without_one_place_for_each_is_refused(codec, tmp_path, template):
+    replace(codec, template=template).save(tmp_path)
+    with pytest.raises(UserError, match=r"codec\.json is damaged: template cannot be"):
+        Codec.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("<<16-3-4=9>> <<9*2=18>> #### 18", "<<16-3-4=9>><<9*2=18>>####18"),
+        ("#### $1,061.50", "####$1,061.50"),
+        ("#### -3", "####-3"),
+        ("so 5% of 20 is 1. Then?", "so 5% of 20 is 1. then?"),
+        ("in 1990 20 people - all", "in 1990 20 people - all"),
+    ],
+)
+def test_word_pieces_come_out_so_that_answers_are_found(text, written):
+    signs = "#<>=-*$,.%?0123456789"
+    words = ["[PAD]", "[UNK]", "[SEP]", "[MASK]", *signs, "so", "of", "is", "then", "in", "people", "all"]
+    words += [f"##{digit}" for digit in "0123456789"]
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    codec = Codec(tokenizer, "[MASK]", "[SEP]", "[PAD]", "{prompt}")
+    assert codec.decode(codec.encode(text)) == written
+    assert extract_final(written) == extract_final(text)

@@ -49,7 +49,7 @@ def hub(monkeypatch, tmp_path):
             return SimpleNamespace(commit_url=f"https://hub/{repo_id}/commit/1")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: str(asked.kept))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **patterns: str(asked.kept))
     return asked
 
 

@@ -51,6 +51,8 @@ class Fit:
     """Settings to start from: see `unmask list presets`. The flags below change single ones."""
     init: Annotated[str | None, WORD, default("random weights")] = None
     """Denoiser to go on from: a bundled name, a folder or owner/name on the hub."""
+    new_head: bool = False
+    """With --init of an encoder that was saved without its output head: begin one anew."""
     mix: Annotated[tuple[str, ...], AS_PRESET] = ()
     """Tasks that need no data to mix in, as NAME=SHARE of the examples: arithmetic=0.4."""
     no_mix: bool = False
@@ -102,6 +104,8 @@ class Fit:
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.machine.dtype is not None:
             given["precision"] = PRECISIONS[check_name(self.machine.dtype, PRECISIONS, "dtype to fit in")]
+        if self.new_head:
+            given["new_head"] = True
         if self.mix or self.no_mix:
             given["mix"] = () if self.no_mix else self.mix
         if self.compile or self.no_compile:
@@ -119,6 +123,8 @@ class Fit:
         config = self.config()
         if config.compile and config.device == "cpu":
             check_compiler("pass --no-compile")
+        if config.new_head:
+            say(f"{config.init} has no output head; one is begun anew, and knows nothing yet")
         result = fit(
             config,
             self.out,

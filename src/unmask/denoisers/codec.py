@@ -22,6 +22,9 @@ from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
 
+# A tokenizer of word pieces forgets white space and puts it between all signs: `# # # # - 2. 5` was `#### -2.5`.
+# Where signs of sums meet signs or digits, or a point or comma parts digits, there was most likely none.
+GLUE = re.compile(r"(?<=[#<>=+*/$-]) (?=[#<>=+*/$\d-])|(?<=\d) (?=[#<>=+*/%-])|(?<=\d[.,]) (?=\d)")
 MARK = "<|mask|>"  # how a person marks one position to be written
 # What may become one token: the joints of the equation format, a word with its space, one digit, punctuation.
 PIECES = r" ->|>> <<|>> #### |<<|>>| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}<>]+|[<>]+|\s+"
@@ -31,7 +34,9 @@ PIECES = r" ->|>> <<|>> #### |<<|>>| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}<>]+|[<>]+|\s
 class Codec:
     """A tokenizer and the meaning of its special tokens.
 
-    template: how a prompt is written, with `{prompt}` in it; the response follows without a space.
+    template: how a prompt is written, with `{prompt}` in it; the response follows without a space. With `{response}`
+        after it, as in `[CLS]{prompt}{response}[SEP]`, what follows that closes every canvas, always visible; a text
+        to infill then stands between the same two ends.
     stops: tokens that end a text too, as a turn of a chat does; only `end` fills what is left after it.
     """
 
@@ -104,7 +109,19 @@ class Codec:
         """Token ids of a prompt in its template. Raises UserError on an empty prompt."""
         if not prompt.strip():
             raise UserError("the prompt is empty; write a question, e.g. \"Ana has 3 pens and buys 4. How many?\"")
-        return self.encode(self.template.replace("{prompt}", prompt.strip()))
+        before, _, _ = self.template.partition("{response}")
+        return self.encode(before.replace("{prompt}", prompt.strip()))
+
+    @cached_property
+    def opening(self) -> list[int]:
+        """Token ids before a text to infill; none where the template does not say where the response stands."""
+        before, there, _ = self.template.partition("{response}")
+        return self.encode(before.partition("{prompt}")[0]) if there else []
+
+    @cached_property
+    def closing(self) -> list[int]:
+        """Token ids after the response."""
+        return self.encode(self.template.partition("{response}")[2])
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text, without template or end."""
@@ -119,9 +136,10 @@ class Codec:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text up to the first end token; mask and padding tokens are left out."""
-        skip = {self.mask_token, self.pad_token}
+        skip = {self.mask_token, self.pad_token, *self.opening}
         kept = [token for token in self.cut(tokens) if token not in skip]
-        return str(self.tokenizer.decode(kept, skip_special_tokens=False))
+        text = str(self.tokenizer.decode(kept, skip_special_tokens=False))
+        return GLUE.sub("", text) if isinstance(self.tokenizer.decoder, decoders.WordPiece) else text
 
     def canvas(
         self,
@@ -153,7 +171,7 @@ class Codec:
         encoded = []
         for text in texts:
             first, *others = (self.encode(part) for part in around_marks(text, self.mask))
-            encoded.append(first + [token for other in others for token in (self.mask_token, *other)])
+            encoded.append(self.opening + first + [token for other in others for token in (self.mask_token, *other)])
             if not others:
                 raise UserError(f"nothing to infill in `{text}`: mark what to write with {MARK}")
         canvas = self.assemble(encoded, [[]] * len(encoded), budget, context, rows=None, masked=False)
@@ -170,7 +188,10 @@ class Codec:
         rows: Sequence[int] | None,
         masked: bool,
     ) -> Canvas:
-        """Left-pad prompts, append equally long responses, check the sizes."""
+        """Left-pad prompts, append equally long responses and what closes them, check the sizes.
+
+        context: the most tokens of prompt and response; what closes them is not among those.
+        """
         if budget < 1:
             raise UserError(f"the budget must be at least 1 step, got {budget}")
         width = max(len(prompt) for prompt in prompts)
@@ -183,11 +204,14 @@ class Codec:
                 )
         pads = [width - len(prompt) for prompt in prompts]
         tokens = torch.tensor(
-            [[self.pad_token] * pad + list(p) + list(r) for pad, p, r in zip(pads, prompts, responses, strict=True)]
+            [
+                [self.pad_token] * pad + list(p) + list(r) + self.closing
+                for pad, p, r in zip(pads, prompts, responses, strict=True)
+            ]
         )
-        valid = torch.arange(width + response_length)[None, :] >= torch.tensor(pads)[:, None]
+        valid = torch.arange(width + response_length + len(self.closing))[None, :] >= torch.tensor(pads)[:, None]
         maskable = torch.zeros_like(valid)
-        maskable[:, width:] = masked
+        maskable[:, width : width + response_length] = masked
         row: Tensor | None = None if rows is None else torch.tensor(list(rows))
         return Canvas.make(tokens, maskable, budget, valid, row)
 
@@ -219,9 +243,18 @@ def read_tokenizer(path: Path) -> Tokenizer:
     """A tokenizer.json. Raises UserError naming the file if it is missing, damaged or something else."""
     read_json(path)
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_padding()  # some are saved as they were last used: cut at 128 tokens and filled up to them
+        tokenizer.no_truncation()
+        return tokenizer
     except Exception as error:  # the library raises bare Exception
         raise UserError(f"{path} is not a tokenizer of the `tokenizers` library: {error}") from error
+
+
+def is_template(text: str) -> bool:
+    """Whether there is one place for the prompt, and at most one for the response, after it."""
+    before, _, after = text.partition("{prompt}")
+    return text.count("{prompt}") == 1 and after.count("{response}") <= 1 and "{response}" not in before
 
 
 def read_names(path: Path) -> dict[str, Any]:
@@ -232,6 +265,6 @@ def read_names(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} has unknown entries {sorted(unknown)}; it is of another version")
     for name, value in names.items():
         words = (value if isinstance(value, list) else [None]) if name == "stops" else [value]
-        if not all(isinstance(word, str) for word in words) or (name == "template" and "{prompt}" not in value):
+        if not all(isinstance(word, str) for word in words) or (name == "template" and not is_template(value)):
             raise UserError(f"{path} is damaged: {name} cannot be {value!r}")
     return names | ({"stops": tuple(names["stops"])} if "stops" in names else {})

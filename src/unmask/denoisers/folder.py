@@ -15,9 +15,12 @@ from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing_folder, write_json
 from unmask.denoisers.base import Denoised, Rereader
+from unmask.denoisers.bert import Bert, BertConfig
 from unmask.denoisers.checkpoint import read_header
 from unmask.denoisers.codec import Codec
+from unmask.denoisers.dit import DiT, DiTConfig
 from unmask.denoisers.keys import Move, tied_names
+from unmask.denoisers.modern_bert import ModernBert, ModernBertConfig
 from unmask.denoisers.network import Network, NetworkConfig
 from unmask.denoisers.streaming import stream
 from unmask.denoisers.transformer import Transformer, TransformerConfig
@@ -36,6 +39,9 @@ class Architecture(NamedTuple):
 
 ARCHITECTURES: dict[str, Architecture] = {
     "transformer": Architecture(Transformer, TransformerConfig),
+    "dit": Architecture(DiT, DiTConfig),
+    "bert": Architecture(Bert, BertConfig),
+    "modern_bert": Architecture(ModernBert, ModernBertConfig),
 }
 
 
@@ -79,8 +85,8 @@ class TextDenoiser:
 
     @property
     def context(self) -> int:
-        """The most positions, prompt and response together."""
-        return self.network.config.context
+        """The most positions, prompt and response together; what closes a text is counted off."""
+        return self.network.config.context - len(self.codec.closing)
 
 
 def save_denoiser(denoiser: TextDenoiser, folder: Path, readme: str | None = None) -> None:

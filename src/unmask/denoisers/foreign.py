@@ -13,14 +13,18 @@ from unmask.denoisers.families import FAMILIES, recognise
 from unmask.denoisers.families.base import Family
 from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.foreign_codec import make_codec
-from unmask.denoisers.keys import plan
-from unmask.denoisers.network import Network
-from unmask.denoisers.streaming import stream
+from unmask.denoisers.keys import plan, tied_names
+from unmask.denoisers.network import Network, begin_anew
+from unmask.denoisers.streaming import place, put, stream
 
 
-def load_foreign(path: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> TextDenoiser:
-    """Load a folder, or one safetensors file with its tokenizer beside it. dtype: None keeps what is stored.
+def load_foreign(
+    path: Path, device: str = "cpu", dtype: torch.dtype | None = None, new_head: int | None = None
+) -> TextDenoiser:
+    """Load a folder, or one safetensors file with its tokenizer beside it.
 
+    dtype: None keeps what is stored. new_head: the seed of an output head for a checkpoint saved without one; None
+    refuses such a checkpoint. What was begun anew stands in the card.
     Raises UserError naming the file, tensor or entry that is missing, damaged, left over or does not fit, or the
     families there are if it is of none of them.
     """
@@ -28,13 +32,27 @@ def load_foreign(path: Path, device: str = "cpu", dtype: torch.dtype | None = No
     name = recognise(checkpoint)
     family = FAMILIES[name]
     network, config = blank_network(checkpoint, family)
-    moves = plan(checkpoint, network, config, family.keys, family.spellings, family.ignored)
+    names, head = (family.keys, family.spellings, family.ignored), head_names(network)
+    moves = plan(checkpoint, network, config, *names, lacking=() if new_head is None else head)
+    begun = sorted(head.difference(*(move.ours for move in moves)))
+    if new_head is not None and not begun:
+        raise UserError(f"the checkpoint in {path} has its output head, so none is to be begun; leave out --new-head")
     codec = make_codec(checkpoint.folder, family.frame, family.chat, network.config)
     dtype = checkpoint.dtype if dtype is None else dtype
     warn_if_large(checkpoint, device, dtype)
     stream(moves, network, config, device, dtype)
-    card = {"family": name, "config": checkpoint.config}
+    card: dict[str, Any] = {"family": name, "config": checkpoint.config}
+    if new_head is not None:
+        card["begun anew"] = begun
+        for missing in begun:
+            put(network, missing, torch.empty(place(network, missing).shape, dtype=dtype, device=device))
+        begin_anew(network, torch.Generator().manual_seed(new_head), begun)
     return TextDenoiser(network.eval(), codec, min(family.response_length, network.config.context), card)
+
+
+def head_names(network: Network) -> set[str]:
+    """Names of the weights of the output head that are its own."""
+    return {name for name in network.state_dict() if name.startswith("head.")} - tied_names(network)
 
 
 def warn_if_large(checkpoint: Checkpoint, device: str, dtype: torch.dtype) -> None:

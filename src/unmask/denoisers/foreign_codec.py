@@ -117,7 +117,11 @@ def has_chat_template(folder: Path) -> bool:
 
 def token_of(folder: Path, token: str) -> int:
     """The id of a token, for families whose config.json does not say it. Raises UserError if there is none."""
-    found = find_tokenizer(folder).token_to_id(token)
+    tokenizer = find_tokenizer(folder)
+    found = tokenizer.token_to_id(token)
     if found is None:
-        raise UserError(f"the tokenizer in {folder} has no token {token}; it belongs to another checkpoint")
+        raise UserError(
+            f"the tokenizer in {folder} has {tokenizer.get_vocab_size()} tokens and {token} is none of them; it and "
+            "the weights belong to different checkpoints"
+        )
     return int(found)

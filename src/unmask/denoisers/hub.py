@@ -87,17 +87,22 @@ def is_own(path: Path) -> bool:
     return (path / "config.json").is_file() and "format" in read_json(path / "config.json")
 
 
-def load_denoiser(name: str | Path, device: str = "cpu", dtype: torch.dtype | None = None) -> TextDenoiser:
+def load_denoiser(
+    name: str | Path, device: str = "cpu", dtype: torch.dtype | None = None, new_head: int | None = None
+) -> TextDenoiser:
     """Load a bundled denoiser ("wordprob"), a folder written by `unmask fit`, a checkpoint of one of `FAMILIES`
     (its folder, or one safetensors file with the tokenizer.json beside it), or `owner/name` from the hub.
 
     dtype: of the weights; None is float32 for our own, and for others what they are stored in.
+    new_head: a seed, to begin the output head of an encoder that was saved without one; it is refused otherwise.
     Raises UserError where there is none, or naming the file or tensor that is missing, damaged or does not fit.
     """
     path = find_path(str(name))
     if is_own(path):
+        if new_head is not None:
+            raise UserError(f"{path} has its output head, so none is to be begun; leave out --new-head")
         return load_folder(path, device, torch.float32 if dtype is None else dtype)
-    return load_foreign(path, device, dtype)
+    return load_foreign(path, device, dtype, new_head)
 
 
 def fetch(name: str, patterns: Iterable[str] = FETCHED) -> Path:

@@ -8,7 +8,6 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, NamedTuple
 
 import torch
@@ -57,15 +56,15 @@ class Move(NamedTuple):
 
 
 def expand(keys: Keys, wanted: Collection[str]) -> dict[str, Target]:
-    """The table with `{i}` written out for as many blocks as `wanted`, our names, has."""
+    """The table with `{i}` written out for every block of `wanted`, our names, that has what it stands for."""
+    blocks = 1 + max((int(part) for name in wanted for part in name.split(".") if part.isdigit()), default=-1)
     found = {}
     for theirs, entry in keys.items():
         target = Target(entry.names, entry.split) if isinstance(entry, Fused) else Target((entry,), None)
-        for i in count() if "{i}" in theirs else (0,):
+        for i in range(blocks) if "{i}" in theirs else (0,):
             names = tuple(name.replace("{i}", str(i)) for name in target.names)
-            if not all(name in wanted for name in names):
-                break
-            found[theirs.replace("{i}", str(i))] = Target(names, target.split)
+            if all(name in wanted for name in names):  # a first block may lack what the others have
+                found[theirs.replace("{i}", str(i))] = Target(names, target.split)
     return found
 
 
@@ -89,9 +88,11 @@ def plan(
     keys: Keys,
     spellings: Sequence[tuple[str, str]] = (),
     ignored: Collection[str] = (),
+    lacking: Collection[str] = (),
 ) -> list[Move]:
     """What to read into `network` (built without storage), in the order it stands on disk.
 
+    lacking: names of ours that may be missing.
     Raises UserError naming the tensors that are missing, left over, of another shape or quantised.
     """
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -101,7 +102,8 @@ def plan(
     skip = re.compile("|".join(re.escape(name).replace(r"\{i\}", r"\d+") for name in ignored) or "(?!)")
     there: dict[str, tuple[str, Stored]] = {}
     for name, stored in checkpoint.tensors.items():
-        there.setdefault(spell(name, spellings), (name, stored))
+        if (spelt := spell(name, spellings)) == name or spelt not in checkpoint.tensors:  # the name of today wins
+            there.setdefault(spelt, (name, stored))
     doubles = {theirs for theirs, target in table.items() if tied.issuperset(target.names)}  # may be there
     moves, shaped = [], []
     for theirs, (name, stored) in there.items():
@@ -112,7 +114,9 @@ def plan(
         if wrong:
             shaped.append(wrong)
         moves.append(move)
-    missing = sorted(table.keys() - there.keys() - doubles)
+    missing = sorted(
+        theirs for theirs in table.keys() - there.keys() - doubles if not set(table[theirs].names) <= set(lacking)
+    )
     left_over = sorted(there[name][0] for name in there.keys() - table.keys() if not skip.fullmatch(name))
     problems = [
         *told(missing, "is missing", "are missing"),
@@ -121,6 +125,9 @@ def plan(
         *([f"{len(shaped) - SHOWN} more of another shape"] if len(shaped) > SHOWN else []),
     ]
     if problems:
+        headless = all(name.startswith("head.") for theirs in missing for name in table[theirs].names)
+        if missing and headless and len(problems) == 1:
+            problems.append("they were saved without their output head; `unmask fit --init` begins one with --new-head")
         raise UserError(f"the weights in {checkpoint.path} do not fit their configuration: {'; '.join(problems)}")
     return moves
 

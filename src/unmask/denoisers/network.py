@@ -3,7 +3,7 @@
 A family says how it encodes and what its output head is; alignment, the mask token and memory are dealt with once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import torch
@@ -95,3 +95,39 @@ class Network(nn.Module):
     def hidden_width(self) -> int:
         """D, the width of `Denoised.hidden`."""
         return self.config.width
+
+
+def check_sizes(config: Any, names: tuple[str, ...]) -> None:
+    """Raise UserError if a size of a network is not a whole number of at least 1, or does not fit another."""
+    for name in names:
+        value = getattr(config, name)
+        if type(value) is not int or value < 1:
+            raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if config.width % config.heads:
+        raise UserError(f"width {config.width} does not split into {config.heads} heads; choose a multiple")
+    if not 0 <= config.mask_token < config.vocabulary:
+        raise UserError(f"mask token {config.mask_token} lies outside the vocabulary of {config.vocabulary}")
+
+
+def table(rows: int, width: int) -> nn.Embedding:
+    """A blank embedding: filled by `initialise` or from a file. Drawing it here would import torch's compiler."""
+    blank = torch.zeros(rows, width)
+    return nn.Embedding.from_pretrained(blank, freeze=False)  # type: ignore[no-untyped-call,no-any-return]
+
+
+def begin_anew(network: nn.Module, generator: torch.Generator, names: Collection[str] | None = None) -> None:
+    """Draw weights from a normal law of deviation 0.02; norms become one and biases nought.
+
+    names: of the parameters to begin; all of them where it is None. `generator` is one of the CPU.
+    """
+    for place, part in network.named_modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if names is not None and f"{place}.{name}".removeprefix(".") not in names:
+                continue
+            with torch.no_grad():
+                if name == "bias":
+                    parameter.zero_()
+                elif isinstance(part, nn.LayerNorm):
+                    parameter.fill_(1.0)
+                else:
+                    parameter.copy_(torch.empty(parameter.shape).normal_(0.0, 0.02, generator=generator))

@@ -36,6 +36,7 @@ class FitConfig:
     mix: other tasks to train on as well, each as NAME=SHARE of the examples, for tasks that need no data.
     time_power: masking rates are u ** time_power, u uniform. 1 is the bound; above 1 lightly masked texts are seen
         more often, where a token is known from the others and so can be learned.
+    new_head: with `init` of an encoder saved without its output head: begin one, drawn by `seed`.
     precision: of the matrix products: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
     """
 
@@ -60,6 +61,7 @@ class FitConfig:
     response_length: int | None = None
     context: int = 160
     init: str | None = None
+    new_head: bool = False
     precision: str = "auto"
     compile: bool = False
     device: str = "cpu"
@@ -76,6 +78,8 @@ class FitResult(NamedTuple):
 Validate = Callable[[TextDenoiser, Task], dict[str, float]]
 
 CODEC_EXAMPLES = 20_000
+# What a run may be called again with otherwise. A head is new at its first start alone: the checkpoint has it after.
+NOT_IDENTITY = ("updates", "device", "data", "new_head")
 
 
 def make_codec(task: Task, vocabulary: int) -> Codec:
@@ -110,12 +114,14 @@ def response_tokens(codec: Codec, task: Task) -> int:
 def start(config: FitConfig, task: Task) -> TextDenoiser:
     """The denoiser before the first update: random weights, or those of `config.init`."""
     if config.init:
-        found = load_denoiser(config.init, dtype=torch.float32)
+        found = load_denoiser(config.init, dtype=torch.float32, new_head=config.seed if config.new_head else None)
         length = config.response_length or response_tokens(found.codec, task)
         network = found.network
         if isinstance(network, Transformer):  # rotary positions are a limit it was fitted within, not a table
             network.config = replace(network.config, context=max(network.config.context, config.context))
         return replace(found, response_length=length)
+    if config.new_head:
+        raise UserError("a new output head goes on a denoiser that has none; name it with --init")
     codec = make_codec(task, config.vocabulary)
     shape = TransformerConfig(
         vocabulary=codec.vocabulary,
@@ -166,13 +172,13 @@ def fit(
         raise UserError(f"updates and rows must be at least 1, got {config.updates} and {config.rows}")
     config = replace(config, precision=resolve_precision(config.precision, config.device))
     task = make_task(config.task, config.data)
-    identity = {key: value for key, value in asdict(config).items() if key not in ("updates", "device", "data")}
+    identity = {key: value for key, value in asdict(config).items() if key not in NOT_IDENTITY}
     examples = training_examples(task, config.mix)  # what is wrong with the mixture shows before a tokenizer is learned
     denoiser = start(config, task)
     network = denoiser.network.to(config.device)
     batches = Batches(
         examples, denoiser.codec, config.rows, denoiser.response_length,
-        network.config.context, config.seed, pad_to=16 if config.compile else 8,
+        denoiser.context, config.seed, pad_to=16 if config.compile else 8,
     )  # fmt: skip
     batches.batch(0)  # what is wrong with the data shows here, before the folder is claimed
     optimizers = Optimizers(network, config.rate, config.muon_rate, config.weight_decay)

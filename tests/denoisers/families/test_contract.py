@@ -164,6 +164,17 @@ def test_a_prompt_comes_out_as_it_went_in(name, checkpoints):
 
 
 @every_family
+def test_what_closes_a_text_stands_after_the_response_and_is_never_masked(name, checkpoints):
+    codec = load_denoiser(checkpoints(name)).codec
+    canvas = codec.canvas(["Why?", "Ana has 3 pens."], 5, 2)
+    closed = len(codec.closing)
+    assert canvas.masked.sum(1).tolist() == [5, 5]
+    assert canvas.masked[:, canvas.masked.shape[1] - closed - 5 :].sum() == 10
+    assert canvas.tokens[:, canvas.tokens.shape[1] - closed :].tolist() == [codec.closing] * 2
+    assert canvas.valid[:, -1].all()
+
+
+@every_family
 def test_loading_leaves_the_global_generator_alone(name, checkpoints):
     before = torch.get_rng_state()
     load_denoiser(checkpoints(name))
@@ -175,7 +186,10 @@ def test_saved_in_our_own_format_it_gives_the_same_logits(name, checkpoints, tmp
     denoiser, canvas = load_denoiser(checkpoints(name), dtype=torch.float32), canvas_for(name)
     save_denoiser(denoiser, tmp_path / "own")
     again = load_folder(tmp_path / "own")
-    assert torch.equal(logits_of(again, canvas), logits_of(denoiser, canvas))
+    weights = denoiser.network.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in again.network.state_dict().items())
+    # not to the last bit: a matrix times one vector adds up in another order where memory is aligned otherwise
+    torch.testing.assert_close(logits_of(again, canvas), logits_of(denoiser, canvas), rtol=1e-5, atol=1e-5)
     assert again.network.config == denoiser.network.config
     assert (again.codec.template, again.codec.end_tokens) == (denoiser.codec.template, denoiser.codec.end_tokens)
 

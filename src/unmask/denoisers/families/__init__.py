@@ -5,14 +5,20 @@ import difflib
 from unmask.core.errors import UserError
 from unmask.denoisers.checkpoint import Checkpoint
 from unmask.denoisers.families.base import Family
+from unmask.denoisers.families.bert import BERT
 from unmask.denoisers.families.dream import DREAM
 from unmask.denoisers.families.llada import LLADA
+from unmask.denoisers.families.mdlm import MDLM
+from unmask.denoisers.families.modern_bert import MODERN_BERT
 from unmask.denoisers.families.smdm import SMDM
 
 FAMILIES: dict[str, Family] = {
     "llada": LLADA,
     "dream": DREAM,
     "smdm": SMDM,
+    "mdlm": MDLM,
+    "bert": BERT,
+    "modern_bert": MODERN_BERT,
 }
 
 
