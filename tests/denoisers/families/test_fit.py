@@ -25,6 +25,7 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", TINY)
+@pytest.mark.slow
 def test_fitting_goes_on_from_it_and_keeps_what_it_is(name, checkpoints, data, tmp_path):
     path = checkpoints(name)
     config = FitConfig(
