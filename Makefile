@@ -18,8 +18,11 @@ test: $(VENV)/.installed
 check: $(VENV)/.installed
 	@$(MAKE) --no-print-directory -j 3 lint types fast
 
+# tests of adapters import whole libraries of other people, which takes longer than `check` may
+IMPORTS_MUCH := --ignore=tests/serve --ignore=tests/evaluate/test_harness.py
+
 fast: $(VENV)/.installed
-	@$(BIN)/python -m pytest -m "not slow and not gpu" -n 2
+	@$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 $(IMPORTS_MUCH)
 
 lint: $(VENV)/.installed
 	@$(BIN)/ruff check --quiet

@@ -97,6 +97,7 @@ def bert():
     return transformers.BertForMaskedLM(config).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "attention"), [("llama", "full"), ("bert", "padding"), ("bert", "full")])
 def test_a_row_does_not_depend_on_padding_or_neighbours(request, name, attention) -> None:
     denoiser = denoiser_from_transformers(request.getfixturevalue(name), MASK, attention=attention)
@@ -109,6 +110,7 @@ def test_a_row_does_not_depend_on_padding_or_neighbours(request, name, attention
     assert not together.logits(slice(0, 6)).isnan().any()
 
 
+@pytest.mark.slow
 def test_a_causal_architecture_sees_both_sides_with_full_attention(llama) -> None:
     given = canvas([[1, 0, 0]])
     other = Canvas.make(torch.tensor([[3, 3, 8]]), given.masked, 4)
@@ -118,6 +120,7 @@ def test_a_causal_architecture_sees_both_sides_with_full_attention(llama) -> Non
         assert torch.equal(first, second) is equal
 
 
+@pytest.mark.slow
 def test_it_decodes_like_any_denoiser(bert) -> None:
     decoded = decode_canvas(denoiser_from_transformers(bert, MASK), canvas([[0, 1, 1, 1]]), TopProb())
     assert not decoded.canvas.masked.any()

@@ -158,7 +158,7 @@ def test_a_folder_of_that_name_comes_before_the_hub(order, hub, tmp_path, monkey
 
 
 def test_an_order_that_is_nowhere_says_so(monkeypatch) -> None:
-    def fail(name, allow_patterns):
+    def fail(name, **patterns):
         raise errors.LocalEntryNotFoundError.__new__(errors.LocalEntryNotFoundError)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)

@@ -121,6 +121,7 @@ def test_weights_keep_the_dtype_they_are_stored_in(name, spoilable):
     assert all(torch.equal(value, rounded[key]) for key, value in asked.network.state_dict().items())
 
 
+@pytest.mark.slow
 @every_family
 def test_in_pieces_of_any_size_the_same_weights_are_read(name, checkpoints, monkeypatch):
     whole = load_denoiser(checkpoints(name)).network.state_dict()
