@@ -252,8 +252,7 @@ def fit(
                 save(update + 1)
     finally:
         log.close()
-        if claim is not None:
-            claim.close()
+        claim.close()
     network.trunk = trunk  # type: ignore[method-assign]
     network.eval()
     if processes.sharded:

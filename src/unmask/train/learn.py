@@ -5,7 +5,9 @@ The loop is `learn`; everything above it is preparation.
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
+from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.folder import TextDenoiser, save_denoiser
 from unmask.denoisers.transformer import Transformer
@@ -33,13 +36,15 @@ from unmask.samplers.learned import DecodeRule
 from unmask.tasks import make_task
 from unmask.tasks.base import Example, Task
 from unmask.train.batches import Batch, Batches
-from unmask.train.checkpoint import load_checkpoint, restoring, save_checkpoint
+from unmask.train.checkpoint import find_checkpoint, restoring, save_checkpoint
+from unmask.train.in_step import InStep
 from unmask.train.learn_config import LearnConfig, check
 from unmask.train.line import Line
 from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
 from unmask.train.own_texts import own_texts
 from unmask.train.precision import resolve_precision
-from unmask.train.runs import RunLog, open_run
+from unmask.train.processes import Piece, Prepared, Processes, lost_processes, open_processes
+from unmask.train.runs import claim_run, open_log
 from unmask.train.schedule import trapezoid
 
 
@@ -107,8 +112,12 @@ def policy_loss(
     draws: Draws,
     config: LearnConfig,
     progress: float,
+    fullness: float = 1.0,
 ) -> StageLoss:
-    """Second stage: minus the multi-sample bound on the policy's paths, steps paid for and entropy mixed in."""
+    """Second stage: minus the multi-sample bound on the policy's paths, steps paid for and entropy mixed in.
+
+    fullness: positions to write per row here, over those of the whole batch of which these rows are a piece.
+    """
     credit = Credit(config.likelihood, config.miss)
     one_set = config.components == 1
     if config.tilt:
@@ -134,8 +143,8 @@ def policy_loss(
         "steps": steps.float().mean().item(),
     }
     loss = -surrogate.mean()
-    if config.denoiser_update == "joint":  # misses have no gradient: without this the denoiser would learn nothing
-        loss = loss - likelihood.mean(dim=-1).sum() / clean.masked.sum()
+    if config.denoiser_update != "frozen":  # misses have no gradient: without this the denoiser would learn nothing
+        loss = loss - likelihood.mean(dim=-1).sum() / clean.masked.sum() * fullness
     return StageLoss(loss, report)
 
 
@@ -147,17 +156,25 @@ def stage_loss(
     denoiser: Callable[[Canvas], Denoised],
     draws: Draws,
     config: LearnConfig,
+    fullness: float = 1.0,
 ) -> StageLoss:
     """The loss of whichever stage `update` (from 0) belongs to."""
     if update < config.bound_updates:
         return bound_loss(clean, posterior, policy, denoiser, draws, config, update / config.bound_updates)
     progress = (update - config.bound_updates) / config.policy_updates
-    return policy_loss(clean, policy, denoiser, draws, config, progress)
+    return policy_loss(clean, policy, denoiser, draws, config, progress, fullness)
+
+
+def in_precision(network: Transformer, precision: str) -> Transformer:
+    """The network itself, or a bfloat16 copy of one that is not in bfloat16 yet, which is about twice as fast."""
+    if precision != "bf16" or network.embed.weight.dtype == torch.bfloat16:
+        return network
+    return copy.deepcopy(network).bfloat16()
 
 
 def frozen_scorer(network: Transformer, precision: str) -> Callable[[Canvas], Denoised]:
-    """The denoiser without gradient; a bfloat16 copy of it if asked for, which is about twice as fast."""
-    frozen = copy.deepcopy(network).bfloat16() if precision == "bf16" else network
+    """The denoiser without gradient, `in_precision`: a network in bfloat16 is not copied."""
+    frozen = in_precision(network, precision)
 
     @torch.no_grad()
     def score(canvas: Canvas) -> Denoised:
@@ -176,6 +193,64 @@ def trained_scorer(network: Transformer, precision: str) -> Callable[[Canvas], D
     return score
 
 
+def make_scorer(
+    processes: Processes, network: Transformer, config: LearnConfig
+) -> tuple[Prepared, Callable[[Canvas], Denoised]]:
+    """The denoiser as it is learned with, and how to run anything else that uses `network`."""
+    if processes.sharded:
+        network = network.bfloat16() if config.precision == "bf16" else network
+        spread = processes.spread(network)
+        return spread, InStep(network, spread, processes)
+    make = frozen_scorer if config.denoiser_update == "frozen" else trained_scorer
+    return processes.spread(network), make(network, config.precision)
+
+
+def batches_of(examples: Sequence[Example], denoiser: TextDenoiser, config: LearnConfig) -> Batches:
+    """The batches to learn from. Raises UserError if no example fits."""
+    found = Batches(
+        examples, denoiser.codec, config.rows, denoiser.response_length, denoiser.context, config.seed + 1, pad_to=1
+    )
+    found.batch(0)
+    return found
+
+
+def new_learners(denoiser: TextDenoiser, config: LearnConfig) -> tuple[PolicyNetwork, PosteriorNetwork]:
+    """Both before the first update, of weights drawn from the seed."""
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):  # building a module draws weights that `initialise` writes over
+        shape = PolicyConfig(denoiser.network.hidden_width, config.width, config.layers, components=config.components)
+        policy = PolicyNetwork(shape)
+        posterior = PosteriorNetwork(PosteriorConfig(denoiser.codec.vocabulary, config.width))
+    return policy.initialise(generator), posterior.initialise(generator)
+
+
+def take_piece(clean: Canvas, piece: Piece) -> tuple[Canvas, float]:
+    """The rows of a piece, and their fullness (see `policy_loss`)."""
+    if piece.rows is None:
+        return clean, 1.0
+    part = clean.take(piece.rows.to(clean.row.device))
+    return part, float(part.masked.sum()) / len(part.row) * len(clean.row) / max(1, int(clean.masked.sum()))
+
+
+def backward(
+    pieces: Sequence[Piece], clean: Canvas, processes: Processes, loss: Callable[[Canvas, float], StageLoss]
+) -> StageLoss:
+    """`loss(rows, fullness)` of every piece, its gradient added up; what all pieces of all processes come to."""
+    stages = []
+    for piece in pieces:
+        stage = loss(*take_piece(clean, piece))
+        (stage.loss * piece.share).backward()  # type: ignore[no-untyped-call]
+        stages.append(StageLoss(stage.loss.detach(), stage.report))
+    if processes.world == 1 and len(stages) == 1:
+        return stages[0]
+    shares = [piece.share for piece in pieces]
+    numbers = [[float(stage.loss), *stage.report.values()] for stage in stages]
+    mine = (torch.tensor(shares, dtype=torch.float64)[:, None] * torch.tensor(numbers, dtype=torch.float64)).sum(0)
+    total = processes.total(mine.to(processes.device)).tolist()
+    return StageLoss(torch.tensor(total[0]), dict(zip(stages[0].report, total[1:], strict=True)))
+
+
+@lost_processes()
 def learn(
     denoiser: TextDenoiser,
     config: LearnConfig,
@@ -192,49 +267,39 @@ def learn(
 
     Leaves `out/order`, `out/log.jsonl`, `out/checkpoint.safetensors`, and `out/denoiser` if that was trained along.
     identity: what else must agree for a resumed run to be the same (say, a digest of the denoiser).
+    A denoiser given in bfloat16 is not copied: its weights are held once, also while it validates.
+    Started as several processes (`train/processes.py`) each takes a share of every batch; how many there are, and in
+    how many pieces each takes its share (`accumulate`), may change between calls.
     Raises UserError on bad settings, or if the loss stops being finite (the last good checkpoint is kept).
     """
     check(config)
+    processes = open_processes(config.device)
     config = replace(config, precision=resolve_precision(config.precision, config.device))
     task = make_task(config.task, config.data)
-
-    def batches_of(examples: Sequence[Example]) -> Batches:
-        found = Batches(
-            examples, denoiser.codec, config.rows, denoiser.response_length, denoiser.context, config.seed + 1, pad_to=1
-        )
-        found.batch(0)
-        return found
-
-    batches = batches_of(task.examples("train"))  # what is wrong with the data shows before the folder is claimed
-    joint = config.denoiser_update == "joint"
-    network = denoiser.network.to(config.device).eval()
-    if joint:
+    batches = batches_of(task.examples("train"), denoiser, config)  # what is wrong shows before the folder is claimed
+    trained = config.denoiser_update != "frozen"
+    if trained and processes.sharded:
+        raise UserError(f"denoiser_update {config.denoiser_update} needs whole weights; use DDP instead of FSDP")
+    network = denoiser.network.to(processes.device).eval()
+    if config.denoiser_update == "joint":
         network.requires_grad_(True)
-    generator = torch.Generator().manual_seed(config.seed)
-    with torch.random.fork_rng(devices=[]):  # building a module draws weights that `initialise` writes over
-        shape = PolicyConfig(denoiser.network.hidden_width, config.width, config.layers, components=config.components)
-        policy = PolicyNetwork(shape)
-        posterior = PosteriorNetwork(PosteriorConfig(denoiser.codec.vocabulary, config.width))
-    policy.initialise(generator)
-    posterior.initialise(generator)
-    learners = nn.ModuleDict({"policy": policy, "posterior": posterior}).to(config.device)
+    policy, posterior = new_learners(denoiser, config)
+    learners = nn.ModuleDict({"policy": policy, "posterior": posterior}).to(processes.device)
     optimizers = [Optimizers(learners, config.rate, 0.0, config.weight_decay)]
-    if joint:
+    if trained:
         learners["denoiser"] = network
         optimizers.append(Optimizers(network, config.denoiser_rate, 0.0, config.weight_decay))
-    skip = ("device", "data")
+    skip = ("device", "data", "accumulate")
     known = {key: value for key, value in asdict(config).items() if key not in skip}
-    claim = open_run(out, "learn", known | (identity or {}), overwrite)
+    claim = claim_run(processes, out, "learn", known | (identity or {}), overwrite)
     if config.texts == "own":
-        batches = batches_of(write_texts(denoiser, task, config, out / "texts.jsonl"))
-    total, done, checkpoint = config.bound_updates + config.policy_updates, 0, out / "checkpoint.safetensors"
-    if checkpoint.exists():
-        tensors, meta = load_checkpoint(checkpoint)
-        with restoring(checkpoint):
-            restore(learners, optimizers, tensors)
-            done = int(meta["update"])
-    scorer = (trained_scorer if joint else frozen_scorer)(network, config.precision)
-    log = RunLog(out / "log.jsonl", total, done, "learn")
+        texts = write_texts(denoiser, task, config, out / "texts.jsonl", processes)
+        batches = batches_of(texts, denoiser, config)
+    total, checkpoint = config.bound_updates + config.policy_updates, out / "checkpoint.safetensors"
+    done = resume(processes, checkpoint, learners, optimizers)
+    spread, scorer = make_scorer(processes, network, config)
+    pieces = processes.pieces(config.rows, config.accumulate)
+    log = open_log(processes, out / "log.jsonl", total, done, "learn")
     order = LearnedOrder(policy, {}, {})
     seen: dict[str, float] = {}
     try:
@@ -242,9 +307,15 @@ def learn(
             learners.train()
             batch = batches.batch(update)
             draws = Draws(config.seed * 1_000_003 + update)
-            clean = draw_budgets(Batch(batch.canvas.to(config.device), []).canvas, config.budgets, draws)
-            stage = stage_loss(update, clean, posterior, policy, scorer, draws, config)
-            stage.loss.backward()  # type: ignore[no-untyped-call]
+            clean = draw_budgets(Batch(batch.canvas.to(processes.device), []).canvas, config.budgets, draws)
+
+            def loss_of(rows: Canvas, fullness: float, update: int = update, draws: Draws = draws) -> StageLoss:
+                return stage_loss(update, rows, posterior, policy, scorer, draws, config, fullness)
+
+            stage = backward(pieces, clean, processes, loss_of)
+            if isinstance(scorer, InStep):
+                scorer.wait(clean)
+            processes.sum_gradients(learners.parameters())
             norm = clip_gradient(learners.parameters(), config.clip)
             if not (torch.isfinite(stage.loss) and torch.isfinite(norm)):
                 raise not_finite(update + 1, stage.loss, norm, checkpoint, config.rate)
@@ -255,31 +326,46 @@ def learn(
             last = update + 1 == total
             if validate is not None and ((update + 1) % validate_every == 0 or last):
                 learners.eval()
-                seen = validate(order, denoiser)
+                seen = processes.validating(spread, partial(validate, order, denoiser))
                 log.write({"update": update + 1, **seen})
             if last or (update + 1) % checkpoint_every == 0:
-                save_checkpoint(checkpoint, state(learners, optimizers), {"update": update + 1})
+                tensors, meta = state(learners, optimizers), {"update": update + 1}
+                processes.on_main(partial(save_checkpoint, checkpoint, tensors, meta))
     finally:
         log.close()
         claim.close()
     learners.eval()
-    rules, validation = choose_rules(order, denoiser) if choose_rules is not None else ({}, {})
+    picked = processes.validating(spread, partial(as_json, choose_rules or no_rules, order, denoiser))
+    rules, validation = {budget: DecodeRule.from_dict(rule) for budget, rule in picked["rules"]}, picked["validation"]
     card = {"learn": asdict(config), "validation": validation}
     finished = LearnedOrder(policy, rules, card)
-    save_order(finished, out / "order")
-    if joint:
-        save_denoiser(replace(denoiser, card=denoiser.card | {"trained along": asdict(config)}), out / "denoiser")
+    processes.on_main(lambda: save_order(finished, out / "order"))
+    if trained:
+        along = replace(denoiser, card=denoiser.card | {"trained along": asdict(config)})
+        processes.on_main(lambda: save_denoiser(along, out / "denoiser"))
     return LearnResult(finished, out / "order", validation)
 
 
-def write_texts(denoiser: TextDenoiser, task: Task, config: LearnConfig, path: Path) -> list[Example]:
+def no_rules(order: LearnedOrder, denoiser: TextDenoiser) -> tuple[dict[int, DecodeRule], dict[str, Any]]:
+    """Nothing is chosen."""
+    return {}, {}
+
+
+def as_json(choose_rules: ChooseRules, order: LearnedOrder, denoiser: TextDenoiser) -> dict[str, Any]:
+    """What `choose_rules` gives, in a form that one process can tell another."""
+    rules, validation = choose_rules(order, denoiser)
+    return {"rules": [[budget, rule.to_dict()] for budget, rule in rules.items()], "validation": validation}
+
+
+def write_texts(
+    denoiser: TextDenoiser, task: Task, config: LearnConfig, path: Path, processes: Processes
+) -> list[Example]:
     """The denoiser's own texts, written at the precision it is learned with, under a progress line."""
-    rough = config.precision == "bf16"
-    writer = replace(denoiser, network=copy.deepcopy(denoiser.network).bfloat16()) if rough else denoiser
-    with Line("write texts", config.own_count) as line:
+    writer = replace(denoiser, network=in_precision(denoiser.network, config.precision))
+    with Line("write texts", config.own_count) if processes.is_main else nullcontext() as line:
         return own_texts(
-            writer, task, path, count=config.own_count, sampler=config.own_sampler,
-            progress=lambda at: line.show(at.done, f"{at.right} right"),
+            writer, task, path, count=config.own_count, sampler=config.own_sampler, processes=processes,
+            progress=lambda at: None if line is None else line.show(at.done, f"{at.right} right"),
         )  # fmt: skip
 
 
@@ -289,6 +375,15 @@ def state(learners: nn.Module, optimizers: Sequence[Optimizers]) -> dict[str, Te
     for number, optimizer in enumerate(optimizers):
         tensors |= {f"{number}.{name}": value for name, value in optimizer.tensors().items()}
     return tensors
+
+
+def resume(processes: Processes, checkpoint: Path, learners: nn.Module, optimizers: Sequence[Optimizers]) -> int:
+    """Put back the last checkpoint, if there is one; the update it was made after, 0 without."""
+    if (found := find_checkpoint(processes, checkpoint)) is None:
+        return 0
+    with restoring(checkpoint):
+        restore(learners, optimizers, found.tensors)
+        return int(found.meta["update"])
 
 
 def restore(learners: nn.Module, optimizers: Sequence[Optimizers], tensors: dict[str, Tensor]) -> None:

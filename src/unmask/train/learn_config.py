@@ -32,6 +32,8 @@ class LearnConfig:
     denoiser_update: `frozen`, or `joint`: the denoiser is trained along, in the second stage by the log-likelihood per
         position of the text along the paths walked.
     precision: of the denoiser while learning: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
+    accumulate: pieces that each process takes its rows of an update in, one after the other: the same update within
+        rounding, in less memory.
     """
 
     task: str = "wordprob"
@@ -65,6 +67,7 @@ class LearnConfig:
     denoiser_update: str = "frozen"
     denoiser_rate: float = 1e-4
     precision: str = "auto"
+    accumulate: int = 1
     device: str = "cpu"
 
 
@@ -87,6 +90,8 @@ def check(config: LearnConfig) -> None:
     check_components(config)
     if config.denoiser_update not in ("frozen", "joint"):
         raise UserError(f"unknown denoiser update `{config.denoiser_update}`. Choices: frozen, joint")
+    if config.accumulate < 1:
+        raise UserError(f"accumulate must be at least 1 piece, got {config.accumulate}")
     if config.rows < 1 or config.bound_updates < 0 or config.policy_updates < 0:
         raise UserError("rows must be at least 1, and updates at least 0")
     if config.bound_updates + config.policy_updates < 1:

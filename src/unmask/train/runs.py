@@ -45,9 +45,9 @@ def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) ->
 
 def claim_run(
     processes: Processes, out: Path, kind: str, identity: dict[str, Any], overwrite: bool
-) -> TextIO | None:
-    """`open_run` by the main process, for all; None on the others, which write nothing."""
-    return processes.on_main(lambda: open_run(out, kind, identity, overwrite))
+) -> "TextIO | NoLog":
+    """`open_run` by the main process, for all; the others write nothing and get something else to close."""
+    return processes.on_main(lambda: open_run(out, kind, identity, overwrite)) or NoLog()
 
 
 def sweep(out: Path, name: str) -> None:
