@@ -128,11 +128,11 @@ class Denoised:
         At least float32, and float64 where the logits are, so that exact models stay exact.
         """
         parts = []
-        for chunk in self.chunks():
+        for chunk in self.chunks() or [slice(0, 0)]:  # of nothing too: processes that share a batch wait for gradients
             logits = self.logits(chunk)  # [m, V]
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             parts.append(logits.log_softmax(dim=-1).gather(-1, tokens[chunk, None]).squeeze(-1))
-        return torch.cat(parts) if parts else torch.zeros(0, device=self.where.device)
+        return torch.cat(parts)
 
     def logits_at(self, index: Tensor) -> Tensor:
         """[m, V]: logits at any of 0..M (long [m], m >= 1), made chunk by chunk; only those asked for are kept."""

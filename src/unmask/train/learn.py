@@ -233,7 +233,11 @@ def take_piece(clean: Canvas, piece: Piece) -> tuple[Canvas, float]:
 
 
 def backward(
-    pieces: Sequence[Piece], clean: Canvas, processes: Processes, loss: Callable[[Canvas, float], StageLoss]
+    pieces: Sequence[Piece],
+    clean: Canvas,
+    processes: Processes,
+    scorer: Callable[[Canvas], Denoised],
+    loss: Callable[[Canvas, float], StageLoss],
 ) -> StageLoss:
     """`loss(rows, fullness)` of every piece, its gradient added up; what all pieces of all processes come to."""
     stages = []
@@ -241,6 +245,8 @@ def backward(
         stage = loss(*take_piece(clean, piece))
         (stage.loss * piece.share).backward()  # type: ignore[no-untyped-call]
         stages.append(StageLoss(stage.loss.detach(), stage.report))
+    if isinstance(scorer, InStep):
+        scorer.wait(clean)
     if processes.world == 1 and len(stages) == 1:
         return stages[0]
     shares = [piece.share for piece in pieces]
@@ -312,9 +318,7 @@ def learn(
             def loss_of(rows: Canvas, fullness: float, update: int = update, draws: Draws = draws) -> StageLoss:
                 return stage_loss(update, rows, posterior, policy, scorer, draws, config, fullness)
 
-            stage = backward(pieces, clean, processes, loss_of)
-            if isinstance(scorer, InStep):
-                scorer.wait(clean)
+            stage = backward(pieces, clean, processes, scorer, loss_of)
             processes.sum_gradients(learners.parameters())
             norm = clip_gradient(learners.parameters(), config.clip)
             if not (torch.isfinite(stage.loss) and torch.isfinite(norm)):
