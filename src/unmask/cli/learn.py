@@ -77,7 +77,9 @@ class Learn:
     components: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Sets of coins in the policy's law: more than one is a mixture, for several orders that are each good."""
     denoiser_update: Annotated[str | None, WORD, AS_PRESET] = None
-    """frozen leaves the denoiser as it is, joint trains it along and leaves it in OUT/denoiser."""
+    """frozen leaves the denoiser as it is, joint trains it along and leaves it in OUT/denoiser, lora does by LoRA."""
+    lora_rank: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Rank of its factors."""
     accumulate: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Pieces to take the rows of an update in: the same update within rounding, in less memory."""
     one_copy: bool = False
@@ -99,7 +101,7 @@ class Learn:
         names = (
             "data", "bound_updates", "policy_updates", "texts", "own_count", "own_sampler", "rows", "samples", "rate",
             "price", "likelihood", "miss", "components", "denoiser_update",
-            "accumulate",
+            "accumulate", "lora_rank",
         )  # fmt: skip
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.updates is not None:
@@ -115,7 +117,7 @@ class Learn:
 
     def run(self) -> None:
         """Learn, and say where the order is."""
-        check_given(self, 1, float("inf"), "updates", "rows", "own_count", "components", "accumulate")
+        check_given(self, 1, float("inf"), "updates", "rows", "own_count", "components", "accumulate", "lora_rank")
         check_given(self, 1, float("inf"), "checkpoint_every", "validate_every", "rule_count")
         check_given(self, 0, float("inf"), "bound_updates", "policy_updates")
         check_given(self, 2, float("inf"), "samples")

@@ -40,6 +40,7 @@ from unmask.train.checkpoint import find_checkpoint, restoring, save_checkpoint
 from unmask.train.in_step import InStep
 from unmask.train.learn_config import LearnConfig, check
 from unmask.train.line import Line
+from unmask.train.lora import add_factors, is_factor, merge_factors, save_factors
 from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
 from unmask.train.own_texts import own_texts
 from unmask.train.precision import resolve_precision
@@ -205,6 +206,14 @@ def make_scorer(
     return processes.spread(network), make(network, config.precision)
 
 
+def let_learn(network: Transformer, config: LearnConfig) -> None:
+    """Say which weights of the denoiser are to learn, where any are."""
+    if config.denoiser_update == "joint":
+        network.requires_grad_(True)
+    elif config.denoiser_update == "lora":
+        add_factors(network, config.lora_rank, config.seed)
+
+
 def batches_of(examples: Sequence[Example], denoiser: TextDenoiser, config: LearnConfig) -> Batches:
     """The batches to learn from. Raises UserError if no example fits."""
     found = Batches(
@@ -271,7 +280,8 @@ def learn(
 ) -> LearnResult:
     """Learn an order for a denoiser on a task; killed and called again it goes on where it was.
 
-    Leaves `out/order`, `out/log.jsonl`, `out/checkpoint.safetensors`, and `out/denoiser` if that was trained along.
+    Leaves `out/order`, `out/log.jsonl`, `out/checkpoint.safetensors`, and `out/denoiser` if that was trained along (by
+    LoRA: merged, and `out/adapter` by itself).
     identity: what else must agree for a resumed run to be the same (say, a digest of the denoiser).
     A denoiser given in bfloat16 is not copied: its weights are held once, also while it validates.
     Started as several processes (`train/processes.py`) each takes a share of every batch; how many there are, and in
@@ -287,15 +297,14 @@ def learn(
     if trained and processes.sharded:
         raise UserError(f"denoiser_update {config.denoiser_update} needs whole weights; use DDP instead of FSDP")
     network = denoiser.network.to(processes.device).eval()
-    if config.denoiser_update == "joint":
-        network.requires_grad_(True)
+    let_learn(network, config)
     policy, posterior = new_learners(denoiser, config)
     learners = nn.ModuleDict({"policy": policy, "posterior": posterior}).to(processes.device)
     optimizers = [Optimizers(learners, config.rate, 0.0, config.weight_decay)]
     if trained:
         learners["denoiser"] = network
         optimizers.append(Optimizers(network, config.denoiser_rate, 0.0, config.weight_decay))
-    skip = ("device", "data", "accumulate")
+    skip = ("device", "data", "accumulate", *(() if config.denoiser_update == "lora" else ("lora_rank",)))
     known = {key: value for key, value in asdict(config).items() if key not in skip}
     claim = claim_run(processes, out, "learn", known | (identity or {}), overwrite)
     if config.texts == "own":
@@ -344,6 +353,9 @@ def learn(
     card = {"learn": asdict(config), "validation": validation}
     finished = LearnedOrder(policy, rules, card)
     processes.on_main(lambda: save_order(finished, out / "order"))
+    if config.denoiser_update == "lora":
+        processes.on_main(lambda: save_factors(network, config.lora_rank, out / "adapter"))
+        merge_factors(network)
     if trained:
         along = replace(denoiser, card=denoiser.card | {"trained along": asdict(config)})
         processes.on_main(lambda: save_denoiser(along, out / "denoiser"))
@@ -374,11 +386,21 @@ def write_texts(
 
 
 def state(learners: nn.Module, optimizers: Sequence[Optimizers]) -> dict[str, Tensor]:
-    """Everything a checkpoint holds, by name."""
-    tensors = {f"learners.{name}": value for name, value in learners.state_dict().items()}
+    """Everything a checkpoint holds, by name; of a denoiser with factors beside its matrices only these."""
+    tensors = {f"learners.{name}": value for name, value in learned(learners).items()}
     for number, optimizer in enumerate(optimizers):
         tensors |= {f"{number}.{name}": value for name, value in optimizer.tensors().items()}
     return tensors
+
+
+def learned(learners: nn.Module) -> dict[str, Tensor]:
+    """The weights of all that learns, by name."""
+    weights = learners.state_dict()
+    with_factors = any(map(is_factor, weights))
+    return {
+        name: value for name, value in weights.items()
+        if not with_factors or is_factor(name) or not name.startswith("denoiser.")
+    }  # fmt: skip
 
 
 def resume(processes: Processes, checkpoint: Path, learners: nn.Module, optimizers: Sequence[Optimizers]) -> int:
@@ -392,7 +414,10 @@ def resume(processes: Processes, checkpoint: Path, learners: nn.Module, optimize
 
 def restore(learners: nn.Module, optimizers: Sequence[Optimizers], tensors: dict[str, Tensor]) -> None:
     """Put back what `state` took out."""
-    learners.load_state_dict({name[9:]: value for name, value in tensors.items() if name.startswith("learners.")})
+    weights = {name[9:]: value for name, value in tensors.items() if name.startswith("learners.")}
+    if (wrong := learned(learners).keys() ^ weights.keys()) and any(map(is_factor, learned(learners))):
+        raise KeyError(sorted(wrong)[0])
+    learners.load_state_dict(weights, strict=not any(map(is_factor, weights)))
     for number, optimizer in enumerate(optimizers):
         prefix = f"{number}."
         optimizer.restore({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})
