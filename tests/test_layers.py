@@ -21,7 +21,7 @@ LAYERS = {
     "cli": 3,
 }
 ONLY_IN_CLI = {"tyro"}
-NEVER_AT_TOP = {"transformers", "datasets", "matplotlib"}
+NEVER_AT_TOP = {"transformers", "datasets", "matplotlib", "accelerate", "peft"}
 
 
 class Import(NamedTuple):

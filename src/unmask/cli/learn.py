@@ -80,6 +80,10 @@ class Learn:
     """frozen leaves the denoiser as it is, joint trains it along and leaves it in OUT/denoiser, lora does by LoRA."""
     lora_rank: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Rank of its factors."""
+    features: Annotated[str | None, PATH_WORD, default("none: the denoiser is at hand")] = None
+    """Folder for what the denoiser says on a few paths; made if it is not there, then learned from without it."""
+    feature_batches: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Batches of --rows texts to make features of."""
     accumulate: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Pieces to take the rows of an update in: the same update within rounding, in less memory."""
     one_copy: bool = False
@@ -101,7 +105,7 @@ class Learn:
         names = (
             "data", "bound_updates", "policy_updates", "texts", "own_count", "own_sampler", "rows", "samples", "rate",
             "price", "likelihood", "miss", "components", "denoiser_update",
-            "accumulate", "lora_rank",
+            "accumulate", "lora_rank", "features", "feature_batches",
         )  # fmt: skip
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.updates is not None:
@@ -117,7 +121,8 @@ class Learn:
 
     def run(self) -> None:
         """Learn, and say where the order is."""
-        check_given(self, 1, float("inf"), "updates", "rows", "own_count", "components", "accumulate", "lora_rank")
+        check_given(self, 1, float("inf"), "updates", "rows", "own_count", "components")
+        check_given(self, 1, float("inf"), "accumulate", "lora_rank", "feature_batches")
         check_given(self, 1, float("inf"), "checkpoint_every", "validate_every", "rule_count")
         check_given(self, 0, float("inf"), "bound_updates", "policy_updates")
         check_given(self, 2, float("inf"), "samples")

@@ -35,8 +35,18 @@ from unmask.reveals.score_ratio import ScoreLaw, at_temperature
 from unmask.samplers.learned import DecodeRule
 from unmask.tasks import make_task
 from unmask.tasks.base import Example, Task
-from unmask.train.batches import Batch, Batches
+from unmask.train.batches import Batches
 from unmask.train.checkpoint import find_checkpoint, restoring, save_checkpoint
+from unmask.train.features import (
+    effective_share,
+    feature_bound,
+    make_shard,
+    missing_shards,
+    on_device,
+    open_features,
+    read_shard,
+    write_shard,
+)
 from unmask.train.in_step import InStep
 from unmask.train.learn_config import LearnConfig, check
 from unmask.train.line import Line
@@ -206,6 +216,20 @@ def make_scorer(
     return processes.spread(network), make(network, config.precision)
 
 
+def check_processes(config: LearnConfig, processes: Processes) -> None:
+    """Raise a UserError on what cannot be done by several processes, or by such as these."""
+    if config.features and processes.world > 1:
+        raise UserError("features are made and learned from by one process; start it without a launcher")
+    if config.denoiser_update != "frozen" and processes.sharded:
+        raise UserError(f"denoiser_update {config.denoiser_update} needs whole weights; use DDP instead of FSDP")
+
+
+def unused(config: LearnConfig) -> tuple[str, ...]:
+    """Settings that do not matter as the others are."""
+    rank = () if config.denoiser_update == "lora" else ("lora_rank",)
+    return (*rank, "features") if config.features else (*rank, "features", "feature_batches")
+
+
 def let_learn(network: Transformer, config: LearnConfig) -> None:
     """Say which weights of the denoiser are to learn, where any are."""
     if config.denoiser_update == "joint":
@@ -223,13 +247,12 @@ def batches_of(examples: Sequence[Example], denoiser: TextDenoiser, config: Lear
     return found
 
 
-def new_learners(denoiser: TextDenoiser, config: LearnConfig) -> tuple[PolicyNetwork, PosteriorNetwork]:
+def new_learners(config: LearnConfig, denoiser_width: int, vocabulary: int) -> tuple[PolicyNetwork, PosteriorNetwork]:
     """Both before the first update, of weights drawn from the seed."""
     generator = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):  # building a module draws weights that `initialise` writes over
-        shape = PolicyConfig(denoiser.network.hidden_width, config.width, config.layers, components=config.components)
-        policy = PolicyNetwork(shape)
-        posterior = PosteriorNetwork(PosteriorConfig(denoiser.codec.vocabulary, config.width))
+        policy = PolicyNetwork(PolicyConfig(denoiser_width, config.width, config.layers, components=config.components))
+        posterior = PosteriorNetwork(PosteriorConfig(vocabulary, config.width))
     return policy.initialise(generator), posterior.initialise(generator)
 
 
@@ -265,6 +288,85 @@ def backward(
     return StageLoss(torch.tensor(total[0]), dict(zip(stages[0].report, total[1:], strict=True)))
 
 
+Step = Callable[[int], StageLoss]  # the gradient of update 0, 1, ... added up, and what it was the gradient of
+
+
+def online_step(
+    config: LearnConfig,
+    batches: Batches,
+    policy: PolicyNetwork,
+    posterior: PosteriorNetwork,
+    scorer: Callable[[Canvas], Denoised],
+    processes: Processes,
+) -> Step:
+    """Updates with the denoiser at hand."""
+    pieces = processes.pieces(config.rows, config.accumulate)
+
+    def take(update: int) -> StageLoss:
+        clean, draws = texts_of(update, config, batches, processes)
+        return backward(
+            pieces, clean, processes, scorer,
+            lambda rows, fullness: stage_loss(update, rows, posterior, policy, scorer, draws, config, fullness),
+        )  # fmt: skip
+
+    return take
+
+
+def texts_of(update: int, config: LearnConfig, batches: Batches, processes: Processes) -> tuple[Canvas, Draws]:
+    """The texts of an update with their budgets, and its draws."""
+    draws = Draws(config.seed * 1_000_003 + update)
+    clean = batches.batch(update).canvas.to(processes.device)
+    return draw_budgets(clean, config.budgets, draws), draws
+
+
+def make_features(
+    config: LearnConfig,
+    identity: dict[str, Any],
+    batches: Batches,
+    policy: PolicyNetwork,
+    scorer: Callable[[Canvas], Denoised],
+    processes: Processes,
+) -> None:
+    """The one pass with the denoiser, if asked for and not made yet: paths of the policy before its first update."""
+    if not config.features:
+        return
+    folder, credit = Path(config.features), Credit(config.likelihood, config.miss)
+    names = ("task", "texts", "budgets", "rows", "samples", "likelihood", "miss", "seed", "precision")
+    known = {name: getattr(config, name) for name in names}
+    if config.texts == "own":
+        known |= {"own_count": config.own_count, "own_sampler": config.own_sampler}
+    processes.on_main(lambda: open_features(folder, known | identity, config.feature_batches))
+    proposal, _ = new_learners(config, policy.config.denoiser_width, 1)  # not the one that a checkpoint put back
+    proposal.to(processes.device)
+    with Line("features", config.feature_batches) as line:
+        for number in missing_shards(folder, config.feature_batches):
+            clean, draws = texts_of(number, config, batches, processes)
+            write_shard(folder, number, make_shard(clean, proposal, scorer, draws, config.samples, credit))
+            line.show(number + 1, "batches walked")
+
+
+def features_step(config: LearnConfig, policy: PolicyNetwork, processes: Processes) -> Step | None:
+    """Updates from features, the shards one after the other and over again, without the denoiser; None without any."""
+    if not config.features:
+        return None
+    folder, credit = Path(config.features), Credit(config.likelihood, config.miss)
+
+    def take(update: int) -> StageLoss:
+        shard = on_device(read_shard(folder, update % config.feature_batches), processes.device)
+        found = feature_bound(shard, policy, credit, config.price)
+        loss = -found.bound.mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        report = {
+            "bound": found.bound.detach().mean().item(),
+            "misses": found.misses.mean().item(),
+            "steps": found.steps.float().mean().item(),
+            "effective": effective_share(found),
+        }
+        return StageLoss(loss.detach(), report)
+
+    return take
+
+
 @lost_processes()
 def learn(
     denoiser: TextDenoiser,
@@ -294,17 +396,16 @@ def learn(
     task = make_task(config.task, config.data)
     batches = batches_of(task.examples("train"), denoiser, config)  # what is wrong shows before the folder is claimed
     trained = config.denoiser_update != "frozen"
-    if trained and processes.sharded:
-        raise UserError(f"denoiser_update {config.denoiser_update} needs whole weights; use DDP instead of FSDP")
+    check_processes(config, processes)
     network = denoiser.network.to(processes.device).eval()
     let_learn(network, config)
-    policy, posterior = new_learners(denoiser, config)
+    policy, posterior = new_learners(config, denoiser.network.hidden_width, denoiser.codec.vocabulary)
     learners = nn.ModuleDict({"policy": policy, "posterior": posterior}).to(processes.device)
     optimizers = [Optimizers(learners, config.rate, 0.0, config.weight_decay)]
     if trained:
         learners["denoiser"] = network
         optimizers.append(Optimizers(network, config.denoiser_rate, 0.0, config.weight_decay))
-    skip = ("device", "data", "accumulate", *(() if config.denoiser_update == "lora" else ("lora_rank",)))
+    skip = ("device", "data", "accumulate", *unused(config))
     known = {key: value for key, value in asdict(config).items() if key not in skip}
     claim = claim_run(processes, out, "learn", known | (identity or {}), overwrite)
     if config.texts == "own":
@@ -313,21 +414,16 @@ def learn(
     total, checkpoint = config.bound_updates + config.policy_updates, out / "checkpoint.safetensors"
     done = resume(processes, checkpoint, learners, optimizers)
     spread, scorer = make_scorer(processes, network, config)
-    pieces = processes.pieces(config.rows, config.accumulate)
+    make_features(config, identity or {}, batches, policy, scorer, processes)
+    take = features_step(config, policy, processes)
+    take = take or online_step(config, batches, policy, posterior, scorer, processes)
     log = open_log(processes, out / "log.jsonl", total, done, "learn")
     order = LearnedOrder(policy, {}, {})
     seen: dict[str, float] = {}
     try:
         for update in range(done, total):
             learners.train()
-            batch = batches.batch(update)
-            draws = Draws(config.seed * 1_000_003 + update)
-            clean = draw_budgets(Batch(batch.canvas.to(processes.device), []).canvas, config.budgets, draws)
-
-            def loss_of(rows: Canvas, fullness: float, update: int = update, draws: Draws = draws) -> StageLoss:
-                return stage_loss(update, rows, posterior, policy, scorer, draws, config, fullness)
-
-            stage = backward(pieces, clean, processes, scorer, loss_of)
+            stage = take(update)
             processes.sum_gradients(learners.parameters())
             norm = clip_gradient(learners.parameters(), config.clip)
             if not (torch.isfinite(stage.loss) and torch.isfinite(norm)):

@@ -32,6 +32,8 @@ class LearnConfig:
     denoiser_update: `frozen`, or `joint`: the denoiser is trained along, in the second stage by the log-likelihood per
         position of the text along the paths walked; or `lora`: factors of rank `lora_rank` beside its matrices are.
     precision: of the denoiser while learning: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
+    features: a folder. The denoiser walks the paths of `feature_batches` batches once and leaves there what an order
+        reads on them, if it is not there yet; the order then learns from that alone (`train/features.py`).
     accumulate: pieces that each process takes its rows of an update in, one after the other: the same update within
         rounding, in less memory.
     """
@@ -68,6 +70,8 @@ class LearnConfig:
     denoiser_rate: float = 1e-4
     lora_rank: int = 8
     precision: str = "auto"
+    features: str | None = None
+    feature_batches: int = 50
     accumulate: int = 1
     device: str = "cpu"
 
@@ -104,6 +108,14 @@ def check_denoiser(config: LearnConfig) -> None:
         raise UserError(f"unknown denoiser update `{config.denoiser_update}`. Choices: frozen, joint, lora")
     if config.lora_rank < 1:
         raise UserError(f"lora_rank must be at least 1, got {config.lora_rank}")
+    if config.feature_batches < 1:
+        raise UserError(f"feature_batches must be at least 1, got {config.feature_batches}")
+    plain = config.denoiser_update == "frozen" and config.tilt and config.bound_updates == 0 and config.entropy == 0
+    if config.features and not (plain and config.components == 1):
+        raise UserError(
+            "features are for the second stage, tilted, with a frozen denoiser and one set of coins: "
+            "set bound_updates 0, entropy 0, tilt, components 1 and denoiser_update frozen"
+        )
     if config.accumulate < 1:
         raise UserError(f"accumulate must be at least 1 piece, got {config.accumulate}")
 
