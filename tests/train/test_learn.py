@@ -230,7 +230,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
         ({"budgets": ()}, r"budgets must be at least 1 step each, got \[\]"),
         ({"budgets": (4, 0)}, r"budgets must be at least 1 step each, got \[4, 0\]"),
         ({"samples": 1}, "samples must be at least 2"),
-        ({"denoiser_update": "thawed"}, "unknown denoiser update `thawed`. Choices: frozen, joint"),
+        ({"denoiser_update": "thawed"}, "unknown denoiser update `thawed`. Choices: frozen, joint, lora"),
         ({"price": -0.1}, "price must be a number of at least 0, got -0.1"),
         ({"miss": float("nan")}, "miss must be a number of at least 0, got nan"),
         ({"likelihood": float("inf")}, "likelihood must be a number of at least 0, got inf"),

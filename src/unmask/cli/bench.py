@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +31,7 @@ from unmask.samplers import SAMPLERS, make_sampler
 from unmask.tasks import make_task
 from unmask.tasks.base import Task, check_split
 from unmask.train.line import Line
+from unmask.train.processes import open_processes
 
 DEFAULT_SAMPLERS = ("iid", "random", "left-to-right", "top-prob", "margin", "entropy")
 
@@ -112,12 +115,15 @@ class Bench:
         task = make_task(task_name, self.data)
         check_split(self.split, task)
         check_records_folder(out)
-        orders = load_orders(self.orders, self.machine.device)
-        denoiser = load_denoiser(name, self.machine.device, self.machine.torch_dtype)
+        processes = open_processes(self.machine.device)
+        orders = load_orders(self.orders, processes.device)
+        denoiser = load_denoiser(name, processes.device, self.machine.torch_dtype)
         denoiser = compiled(denoiser) if self.compile else denoiser
-        slow = self.slow(denoiser, task, orders, out)
-        samplers = self.tuned(denoiser, task, orders, out) if self.tune else list(self.samplers)
-        with Line("bench") as line:
+        slow = processes.from_main(lambda: self.slow(denoiser, task, orders, out))
+        samplers = list(self.samplers)
+        if self.tune:
+            samplers = processes.from_main(lambda: self.tuned(denoiser, task, orders, out))
+        with Line("bench") if processes.is_main else nullcontext() as line:
             rows = bench(
                 denoiser,
                 task,
@@ -133,12 +139,14 @@ class Bench:
                 count=self.count,
                 out=out,
                 overwrite=self.overwrite,
-                progress=lambda at: show(line, at),
+                progress=None if line is None else partial(show, line),
                 batch=self.batch,
                 asked={"denoiser": name, "orders": list(self.orders)}
                 | {flag: getattr(self, flag) for flag in ("data", "tune", "compile")},
                 cache=self.cache,
             )
+        if not processes.is_main:
+            return
         print_rows(rows, self.json, orders)
         if self.against is not None and all(row.versus is None for row in rows):
             name = self.against.partition("@")[0]

@@ -24,6 +24,7 @@ from unmask.tasks import TASKS, make_task
 from unmask.tasks.base import Example, Task
 from unmask.train.fit import FitConfig, fit
 from unmask.train.presets import FIT_PRESETS, fit_preset
+from unmask.train.processes import is_main
 
 VALIDATION_PROBLEMS = 64
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
@@ -133,6 +134,8 @@ class Fit:
             validate_every=self.validate_every,
             validate=validation if has_validation(make_task(config.task, config.data)) else None,
         )
+        if not is_main():
+            return
         numbers = ", ".join(f"{name} {value:.3f}" for name, value in result.validation.items())
         say(f"fitted {result.folder}" + (f" (validation: {numbers})" if numbers else ""))
         print(result.folder)

@@ -1,5 +1,6 @@
 """`unmask learn`: learn in which order, and how much at once, a denoiser writes."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from unmask.train.learn import LearnResult, learn
 from unmask.train.learn_config import LearnConfig
 from unmask.train.line import Line
 from unmask.train.presets import LEARN_PRESETS, learn_preset
+from unmask.train.processes import is_main, open_processes
 
 VALIDATION_PROBLEMS = 100
 AS_PRESET = default("as the preset says")
@@ -75,7 +77,17 @@ class Learn:
     components: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Sets of coins in the policy's law: more than one is a mixture, for several orders that are each good."""
     denoiser_update: Annotated[str | None, WORD, AS_PRESET] = None
-    """frozen leaves the denoiser as it is, joint trains it along and leaves it in OUT/denoiser."""
+    """frozen leaves the denoiser as it is, joint trains it along and leaves it in OUT/denoiser, lora does by LoRA."""
+    lora_rank: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Rank of its factors."""
+    features: Annotated[str | None, PATH_WORD, default("none: the denoiser is at hand")] = None
+    """Folder for what the denoiser says on a few paths; made if it is not there, then learned from without it."""
+    feature_batches: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Batches of --rows texts to make features of."""
+    accumulate: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Pieces to take the rows of an update in: the same update within rounding, in less memory."""
+    one_copy: bool = False
+    """Load the denoiser in bfloat16 and keep no other copy: half the memory or less; it validates so too."""
     checkpoint_every: Annotated[int, WHOLE] = 25
     """Updates between checkpoints."""
     validate_every: Annotated[int, WHOLE] = 100
@@ -93,6 +105,7 @@ class Learn:
         names = (
             "data", "bound_updates", "policy_updates", "texts", "own_count", "own_sampler", "rows", "samples", "rate",
             "price", "likelihood", "miss", "components", "denoiser_update",
+            "accumulate", "lora_rank", "features", "feature_batches",
         )  # fmt: skip
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.updates is not None:
@@ -109,6 +122,7 @@ class Learn:
     def run(self) -> None:
         """Learn, and say where the order is."""
         check_given(self, 1, float("inf"), "updates", "rows", "own_count", "components")
+        check_given(self, 1, float("inf"), "accumulate", "lora_rank", "feature_batches")
         check_given(self, 1, float("inf"), "checkpoint_every", "validate_every", "rule_count")
         check_given(self, 0, float("inf"), "bound_updates", "policy_updates")
         check_given(self, 2, float("inf"), "samples")
@@ -118,9 +132,12 @@ class Learn:
             check_number("--budgets", budget, 1)
         self.machine.apply()
         config = self.config()
-        joint = config.denoiser_update == "joint"  # what is trained is held in full precision
+        if self.one_copy:
+            config = replace(config, precision="bf16")
+        processes = open_processes(config.device)
+        stored = torch.float32 if config.denoiser_update != "frozen" else None  # what is trained is held in full
         result = learn_order(
-            load_denoiser(self.denoiser, self.machine.device, torch.float32 if joint else None),
+            load_denoiser(self.denoiser, processes.device, torch.bfloat16 if self.one_copy else stored),
             config,
             self.out,
             overwrite=self.overwrite,
@@ -128,6 +145,8 @@ class Learn:
             validate_every=self.validate_every,
             rule_count=self.rule_count,
         )
+        if not processes.is_main:
+            return
         for steps, found in result.validation.items():
             rule = DecodeRule.from_dict(found["rule"])
             say(
@@ -154,14 +173,14 @@ def learn_order(
         return accuracies(order, denoiser, task, config.budgets)
 
     def choose(order: LearnedOrder, denoiser: TextDenoiser) -> tuple[dict[int, DecodeRule], dict[str, Any]]:
-        with Line("pick decode rules") as line:
+        with Line("pick decode rules") if is_main() else nullcontext() as line:
             return choose_rules(
                 order,
                 denoiser,
                 task,
                 config.budgets,
                 count=rule_count,
-                progress=lambda trial: line.show(trial.done, f"budget {trial.budget}", trial.total),
+                progress=lambda at: None if line is None else line.show(at.done, f"budget {at.budget}", at.total),
             )
 
     return learn(

@@ -18,6 +18,7 @@ from unmask.cli.sample import Sample
 from unmask.cli.view import View
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
+from unmask.train.processes import close_processes, is_main
 
 VERBS: dict[str, type[Command]] = {
     "demo": Demo,
@@ -55,9 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with plain_warnings():
             dispatch(words)
+        close_processes()
         sys.stdout.flush()
     except UserError as error:
-        say(f"error: {' '.join(str(error).split())}")
+        say(f"error{of_process()}: {' '.join(str(error).split())}")
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
@@ -72,6 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stopped:  # --help
         return int(stopped.code or 0)
     return 0
+
+
+def of_process() -> str:
+    """Which process of several speaks, where it is not the main one."""
+    return "" if is_main() else f" of process {os.environ.get('RANK')}"
 
 
 def dispatch(words: Sequence[str]) -> None:

@@ -129,7 +129,7 @@ class Denoised:
         """
         parts: list[Tensor] = []
         found: Tensor | None = None  # made beforehand where nothing is learned, see `_ask`
-        for chunk in self.chunks():
+        for chunk in self.chunks() or [slice(0, 0)]:  # of nothing too: processes that share a batch wait for gradients
             logits = self.logits(chunk)  # [m, V]
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             if logits.requires_grad:
@@ -138,9 +138,7 @@ class Denoised:
             found = logits.new_empty(len(self.where)) if found is None else found
             scored = logits.gather(-1, tokens[chunk, None]).squeeze(-1)
             found[chunk] = scored - logits.logsumexp(dim=-1)
-        if parts:
-            return torch.cat(parts)
-        return found if found is not None else torch.zeros(0, device=self.where.device)
+        return torch.cat(parts) if found is None else found
 
     def logits_at(self, index: Tensor) -> Tensor:
         """[m, V]: logits at any of 0..M (long [m], m >= 1), made chunk by chunk; only those asked for are kept."""

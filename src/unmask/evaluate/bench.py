@@ -13,7 +13,8 @@ from unmask.evaluate.family import ONE_PER_STEP
 from unmask.evaluate.learnings import learnings_of, over_learnings, reported_only, to_json
 from unmask.evaluate.pinned import Pinned, parse_pinned
 from unmask.evaluate.problems import Problem, first_problems
-from unmask.evaluate.records import Key, Record, Records, digest, make_header, text_digest
+from unmask.evaluate.records import Key, Record, digest, make_header, text_digest
+from unmask.evaluate.shared_records import KnownRecords, gather_records, open_records
 from unmask.evaluate.summary import write_summary
 from unmask.evaluate.sweep import ADAPTIVE_OPTIONS, parse_sweep
 from unmask.evaluate.table import TableRow, table, tested_seed, write_table
@@ -23,6 +24,7 @@ from unmask.samplers.generate import Generation, decode
 from unmask.samplers.options import check_whole
 from unmask.samplers.trace import make_trace
 from unmask.tasks.base import Task, checksum
+from unmask.train.processes import Processes, lost_processes, open_processes
 
 SHOWN = 8  # the first examples of the split, whose records hold all that a playback needs
 
@@ -55,6 +57,7 @@ class Cell(NamedTuple):
     order: str | None = None
 
 
+@lost_processes()
 def bench(
     denoiser: TextDenoiser,
     task: Task,
@@ -93,6 +96,9 @@ def bench(
         tested, or the first where it is not among them.
     asked: what else the header is to say, for a reader: where the denoiser and the orders came from.
     cache: an approximate cache (`denoisers/caches.py`) for everything; exact unless given.
+
+    Started as several processes (`train/processes.py`) each measures every so many'th batch, and the main one writes
+    the records in the order in which it would have made them alone.
 
     Leaves `out/records.jsonl` (appended to as it goes; a second start does only what is missing),
     `out/table.json` and `out/summary.json`. Raises UserError on bad input, before anything is run, or if `out` is
@@ -133,7 +139,8 @@ def bench(
         make_cache(cache)  # what is wrong with it shows before anything is run
         config["cache"] = cache
     header = make_header(denoiser, config, checksum(task, split), asked)
-    with Records(out / "records.jsonl", header, overwrite) as records:
+    processes = open_processes(str(denoiser.device.type))
+    with open_records(processes, out / "records.jsonl", header, overwrite) as records:
         run = _Run(
             denoiser,
             task,
@@ -143,6 +150,7 @@ def bench(
             records=records,
             progress=progress,
             cache=cache,
+            processes=processes,
         )
         wanted: dict[tuple[str, int], None] = {}  # an ordered set: the rows of the table
         steps = [] if orders else list(budgets)
@@ -168,9 +176,10 @@ def bench(
             slow=_one_per_step_name(slow, orders, denoiser) if slow else None,
             untested=beside,
         )
-    write_table(out / "table.json", rows)
     learned = to_json(over_learnings(rows, learnings))
-    write_summary(out / "summary.json", rows, {"against": against, "retention_of": slow, "learnings": learned})
+    more = {"against": against, "retention_of": slow, "learnings": learned}
+    processes.on_main(lambda: write_table(out / "table.json", rows))
+    processes.on_main(lambda: write_summary(out / "summary.json", rows, more))
     return rows
 
 
@@ -248,12 +257,13 @@ class _Run:
         problems: Iterable[Problem],
         seeds: Sequence[int],
         batch: int,
-        records: Records,
+        records: KnownRecords,
         progress: Callable[[Progress], None] | None,
         cache: str | None,
+        processes: Processes,
     ) -> None:
         self.denoiser, self.task, self.seeds, self.records = denoiser, task, seeds, records
-        self.progress, self.cache = progress, cache
+        self.progress, self.cache, self.processes = progress, cache, processes
         # Batches depend on the examples only, not on what is done: a resumed run makes the same ones.
         ordered = sorted(problems, key=lambda problem: (problem.prompt_tokens, problem.row))
         self.batches = [ordered[start : start + batch] for start in range(0, len(ordered), batch)]
@@ -262,15 +272,24 @@ class _Run:
 
     def cell(self, cell: Cell) -> list[int]:
         """Run a cell with every seed, where it is not done; the steps of all its rows."""
+        missing = []
         for seed in self.seeds:
             for problems in self.batches:
                 keys = [Key(cell.name, cell.budget, seed, problem.example.id) for problem in problems]
                 for key in keys:
                     self._check_order(cell, key)
                 if any(key not in self.records.done for key in keys):
-                    self._warm_up(cell)
-                    self.records.add(self._measure(cell, seed, problems))
-                    self._report(cell, seed)
+                    missing.append((seed, problems))
+        world = self.processes.world  # a batch for each process, then the records in the order one would have made them
+        for start in range(0, len(missing), world):
+            mine = self.processes.share(missing[start : start + world])
+            found: list[Record] = []
+            for seed, problems in mine:
+                self._warm_up(cell)
+                found += self._measure(cell, seed, problems)
+            for records in gather_records(self.processes, found):
+                self.records.add(records)
+            self._report(cell, missing[start][0])
         return [record.steps for seed in self.seeds for record in self.found(cell.name, cell.budget, seed)]
 
     def found(self, name: str, budget: int, seed: int) -> list[Record]:

@@ -17,6 +17,8 @@ from torch import Tensor
 from unmask.core.errors import UserError
 from unmask.core.files import replacing
 from unmask.denoisers.folder import write_weights
+from unmask.train.processes import Processes
+from unmask.train.sharding import full, placed_like
 
 VERSION = "1"
 
@@ -56,6 +58,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(tensors, meta)
 
 
+def find_checkpoint(processes: Processes, path: Path) -> Checkpoint | None:
+    """The main process's checkpoint, on every process; None if it has none yet. UserError if it is damaged."""
+    found = processes.on_main(lambda: load_checkpoint(path) if path.exists() else None)
+    meta = processes.from_main(lambda: found and found.meta)
+    if meta is None:
+        return None
+    return Checkpoint(processes.tensors_from_main(found.tensors if found else {}), meta)
+
+
 @contextmanager
 def restoring(path: Path) -> Iterator[None]:
     """Turn the errors of putting a checkpoint's tensors back into a UserError naming the file."""
@@ -69,10 +80,10 @@ def restoring(path: Path) -> Iterator[None]:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """Flatten an optimizer's state to named tensors: PREFIX.<parameter index>.<name>."""
+    """Flatten an optimizer's state to named tensors: PREFIX.<parameter index>.<name>. Sharded state is gathered."""
     state = optimizer.state_dict()["state"]
     return {
-        f"{prefix}.{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        f"{prefix}.{index}.{name}": full(value) if isinstance(value, Tensor) else torch.tensor(value)
         for index, entries in state.items()
         for name, value in entries.items()
         if value is not None
@@ -86,6 +97,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         if name.startswith(prefix + "."):
             index, entry = name[len(prefix) + 1 :].split(".", 1)
             state.setdefault(int(index), {})[entry] = value
+    for number, parameter in enumerate(each for group in optimizer.param_groups for each in group["params"]):
+        for entry, value in state.get(number, {}).items():
+            if value.shape == parameter.shape:
+                state[number][entry] = placed_like(value, parameter)
     whole = optimizer.state_dict()
     whole["state"] = state
     optimizer.load_state_dict(whole)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,19 +15,22 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
 from unmask.denoisers.codec import Codec
-from unmask.denoisers.folder import TextDenoiser, save_denoiser
+from unmask.denoisers.folder import ARCHITECTURES, TextDenoiser, save_denoiser
 from unmask.denoisers.hub import load_denoiser
+from unmask.denoisers.network import Network
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 from unmask.objectives.denoising import denoising_loss, mask_for_denoising, stratified_times
 from unmask.tasks import make_task
 from unmask.tasks.base import Example, Task
 from unmask.tasks.mixed import Part, mixed
 from unmask.train.batches import Batch, Batches
-from unmask.train.checkpoint import load_checkpoint, restoring, save_checkpoint
+from unmask.train.checkpoint import find_checkpoint, restoring, save_checkpoint
 from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
 from unmask.train.precision import resolve_precision
-from unmask.train.runs import RunLog, open_run
+from unmask.train.processes import Piece, lost_processes, open_processes
+from unmask.train.runs import claim_run, open_log
 from unmask.train.schedule import trapezoid
+from unmask.train.sharding import full_tensors, load_whole
 
 
 @dataclass(frozen=True)
@@ -137,13 +141,24 @@ def start(config: FitConfig, task: Task) -> TextDenoiser:
     return TextDenoiser(network, codec, config.response_length or response_tokens(codec, task), {})
 
 
-def update_loss(network: Callable[[Canvas], Any], batch: Batch, draws: Draws, time_power: float = 1.0) -> Tensor:
-    """Masked-denoising loss of one batch; times stratified over it, draws keyed by the examples."""
+WHOLE_BATCH = Piece(None, 1.0)
+
+
+def update_loss(
+    network: Callable[[Canvas], Any], batch: Batch, draws: Draws, time_power: float = 1.0, piece: Piece = WHOLE_BATCH
+) -> Tensor:
+    """Masked-denoising loss of one batch, or what a piece of it adds to that.
+
+    Times are stratified over the whole batch, draws keyed by the examples, so that pieces add up to the whole.
+    """
     clean = batch.canvas
     times = stratified_times(len(clean.row), draws.row_uniform(clean, "time")[0]) ** time_power
     times = times[torch.argsort(draws.row_uniform(clean, "stratum"))]  # rows are sorted by length, times must not be
+    if piece.rows is not None:
+        rows = piece.rows.to(clean.row.device)
+        clean, times = clean.take(rows), times[rows]
     canvas = mask_for_denoising(clean, times, draws.uniform(clean, "mask"))
-    return denoising_loss(network(canvas), clean, times).loss
+    return denoising_loss(network(canvas), clean, times).loss * piece.share
 
 
 def autocast(config: FitConfig) -> AbstractContextManager[object]:
@@ -153,6 +168,7 @@ def autocast(config: FitConfig) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+@lost_processes()
 def fit(
     config: FitConfig,
     out: Path,
@@ -164,52 +180,69 @@ def fit(
 ) -> FitResult:
     """Fit a denoiser for a task; killed and called again with the same arguments it goes on where it was.
 
+    Started as several processes (`train/processes.py`) each takes a share of every batch; how many there are may change
+    between calls.
+
     Leaves `out/denoiser` (the folder format), `out/log.jsonl` and `out/checkpoint.safetensors`. The number of
     updates may be raised or lowered between calls while the run is on its plateau.
     Raises UserError on bad settings, or if the loss stops being finite (the last good checkpoint is kept).
     """
     if config.updates < 1 or config.rows < 1:
         raise UserError(f"updates and rows must be at least 1, got {config.updates} and {config.rows}")
+    processes = open_processes(config.device)
     config = replace(config, precision=resolve_precision(config.precision, config.device))
+    if config.compile and processes.sharded:
+        raise UserError("a compiled network cannot be sharded; pass --no-compile, or use DDP instead of FSDP")
     task = make_task(config.task, config.data)
     identity = {key: value for key, value in asdict(config).items() if key not in NOT_IDENTITY}
     examples = training_examples(task, config.mix)  # what is wrong with the mixture shows before a tokenizer is learned
     denoiser = start(config, task)
-    network = denoiser.network.to(config.device)
+    network = denoiser.network.to(processes.device)
     batches = Batches(
         examples, denoiser.codec, config.rows, denoiser.response_length,
         denoiser.context, config.seed, pad_to=16 if config.compile else 8,
     )  # fmt: skip
     batches.batch(0)  # what is wrong with the data shows here, before the folder is claimed
+    prepared = processes.prepare(network)
     optimizers = Optimizers(network, config.rate, config.muon_rate, config.weight_decay)
-    claim = open_run(out, "fit", identity, overwrite)
+    claim = claim_run(processes, out, "fit", identity, overwrite)
     done, checkpoint = 0, out / "checkpoint.safetensors"
     validation: dict[str, float] = {}
-    if checkpoint.exists():
-        tensors, meta = load_checkpoint(checkpoint)
+    if (found := find_checkpoint(processes, checkpoint)) is not None:
+        tensors, meta = found
         weights = {name[8:]: value for name, value in tensors.items() if name.startswith("network.")}
         with restoring(checkpoint):
-            network.load_state_dict(weights)
+            load_whole(network, weights)
             optimizers.restore(tensors)
             done, validation = int(meta["update"]), dict(meta.get("validation", {}))
     trunk = network.trunk
     fast_trunk = torch.compile(trunk, dynamic=False) if config.compile else trunk
     draws = Draws(config.seed)
-    log = RunLog(out / "log.jsonl", config.updates, done, "fit")
+    pieces = processes.pieces(config.rows)
+    log = open_log(processes, out / "log.jsonl", config.updates, done, "fit")
 
     def save(update: int) -> None:
-        weights = {f"network.{name}": value for name, value in network.state_dict().items()}
-        save_checkpoint(checkpoint, weights | optimizers.tensors(), {"update": update, "validation": validation})
+        weights = {f"network.{name}": value for name, value in full_tensors(network.state_dict()).items()}
+        tensors = weights | optimizers.tensors()
+        processes.on_main(
+            lambda: save_checkpoint(checkpoint, tensors, {"update": update, "validation": validation})
+        )
 
     try:
         for update in range(done, config.updates):
             network.train()
             network.trunk = fast_trunk
             batch = batches.batch(update)
-            with autocast(config), attention_kernel(config):
-                here = Batch(batch.canvas.to(config.device), batch.examples)
-                loss = update_loss(network, here, draws, config.time_power)
-            loss.backward()  # type: ignore[no-untyped-call]
+            here = Batch(batch.canvas.to(processes.device), batch.examples)
+            loss = torch.zeros((), device=processes.device)
+            for number, piece in enumerate(pieces, start=1):
+                with nullcontext() if number == len(pieces) else prepared.holding():
+                    with autocast(config), attention_kernel(config):
+                        work = partial(update_loss, network, here, draws, config.time_power, piece)
+                        part = prepared(work)
+                    (part * prepared.scale).backward()  # type: ignore[no-untyped-call]
+                loss = loss + part.detach()
+            loss = processes.total(loss)
             norm = clip_gradient(network.parameters(), config.clip)
             if not (torch.isfinite(loss) and torch.isfinite(norm)):
                 raise not_finite(update + 1, loss, norm, checkpoint, config.rate)
@@ -221,7 +254,7 @@ def fit(
             if validate is not None and (last or (update + 1) % validate_every == 0):
                 network.eval()
                 network.trunk = trunk  # decoding has too many shapes to compile for
-                validation = validate(denoiser, task)
+                validation = processes.validating(prepared, partial(validate, denoiser, task))
                 log.write({"update": update + 1, **validation})
             if last or (update + 1) % checkpoint_every == 0:
                 save(update + 1)
@@ -230,10 +263,21 @@ def fit(
         claim.close()
     network.trunk = trunk
     network.eval()
+    if processes.sharded:
+        network = put_together(network)
     card = {"fit": asdict(config), "validation": validation}
-    finished = replace(denoiser, card=card)
-    save_denoiser(finished, out / "denoiser")
+    finished = replace(denoiser, network=network, card=card)
+    processes.on_main(lambda: save_denoiser(finished, out / "denoiser"))
     return FitResult(finished, out / "denoiser", validation)
+
+
+def put_together(network: Network) -> Network:
+    """A whole network, on the CPU, from one whose weights are spread over the processes."""
+    known = [kind.network for kind in ARCHITECTURES.values()]
+    plain = next(kind for kind in type(network).__mro__ if kind in known)  # sharding put a class of its own in front
+    whole = plain(network.config)
+    whole.load_state_dict(full_tensors(network.state_dict()))
+    return whole.eval()
 
 
 def attention_kernel(config: FitConfig) -> AbstractContextManager[object]:

@@ -5,7 +5,9 @@ The loop is `learn`; everything above it is preparation.
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
+from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.folder import TextDenoiser, save_denoiser
 from unmask.denoisers.network import Network
@@ -32,14 +35,27 @@ from unmask.reveals.score_ratio import ScoreLaw, at_temperature
 from unmask.samplers.learned import DecodeRule
 from unmask.tasks import make_task
 from unmask.tasks.base import Example, Task
-from unmask.train.batches import Batch, Batches
-from unmask.train.checkpoint import load_checkpoint, restoring, save_checkpoint
+from unmask.train.batches import Batches
+from unmask.train.checkpoint import find_checkpoint, restoring, save_checkpoint
+from unmask.train.features import (
+    effective_share,
+    feature_bound,
+    make_shard,
+    missing_shards,
+    on_device,
+    open_features,
+    read_shard,
+    write_shard,
+)
+from unmask.train.in_step import InStep
 from unmask.train.learn_config import LearnConfig, check
 from unmask.train.line import Line
+from unmask.train.lora import add_factors, is_factor, merge_factors, save_factors
 from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
 from unmask.train.own_texts import own_texts
 from unmask.train.precision import resolve_precision
-from unmask.train.runs import RunLog, open_run
+from unmask.train.processes import Piece, Prepared, Processes, lost_processes, open_processes
+from unmask.train.runs import claim_run, open_log
 from unmask.train.schedule import trapezoid
 
 
@@ -107,8 +123,12 @@ def policy_loss(
     draws: Draws,
     config: LearnConfig,
     progress: float,
+    fullness: float = 1.0,
 ) -> StageLoss:
-    """Second stage: minus the multi-sample bound on the policy's paths, steps paid for and entropy mixed in."""
+    """Second stage: minus the multi-sample bound on the policy's paths, steps paid for and entropy mixed in.
+
+    fullness: positions to write per row here, over those of the whole batch of which these rows are a piece.
+    """
     credit = Credit(config.likelihood, config.miss)
     one_set = config.components == 1
     if config.tilt:
@@ -134,8 +154,8 @@ def policy_loss(
         "steps": steps.float().mean().item(),
     }
     loss = -surrogate.mean()
-    if config.denoiser_update == "joint":  # misses have no gradient: without this the denoiser would learn nothing
-        loss = loss - likelihood.mean(dim=-1).sum() / clean.masked.sum()
+    if config.denoiser_update != "frozen":  # misses have no gradient: without this the denoiser would learn nothing
+        loss = loss - likelihood.mean(dim=-1).sum() / clean.masked.sum() * fullness
     return StageLoss(loss, report)
 
 
@@ -147,24 +167,25 @@ def stage_loss(
     denoiser: Callable[[Canvas], Denoised],
     draws: Draws,
     config: LearnConfig,
+    fullness: float = 1.0,
 ) -> StageLoss:
     """The loss of whichever stage `update` (from 0) belongs to."""
     if update < config.bound_updates:
         return bound_loss(clean, posterior, policy, denoiser, draws, config, update / config.bound_updates)
     progress = (update - config.bound_updates) / config.policy_updates
-    return policy_loss(clean, policy, denoiser, draws, config, progress)
+    return policy_loss(clean, policy, denoiser, draws, config, progress, fullness)
 
 
-def in_bfloat16(network: Network) -> Network:
-    """A copy in bfloat16, or the network itself where it is in that already: a large one is not held twice."""
-    if all(weight.dtype == torch.bfloat16 for weight in network.parameters()):
+def in_precision(network: Network, precision: str) -> Network:
+    """The network itself, or a bfloat16 copy of one that is not in bfloat16 yet, which is about twice as fast."""
+    if precision != "bf16" or all(weight.dtype == torch.bfloat16 for weight in network.parameters()):
         return network
     return copy.deepcopy(network).bfloat16()
 
 
 def frozen_scorer(network: Network, precision: str) -> Callable[[Canvas], Denoised]:
-    """The denoiser without gradient; a bfloat16 copy of it if asked for, which is about twice as fast."""
-    frozen = in_bfloat16(network) if precision == "bf16" else network
+    """The denoiser without gradient, `in_precision`: a network in bfloat16 is not copied."""
+    frozen = in_precision(network, precision)
 
     @torch.no_grad()
     def score(canvas: Canvas) -> Denoised:
@@ -183,6 +204,170 @@ def trained_scorer(network: Network, precision: str) -> Callable[[Canvas], Denoi
     return score
 
 
+def make_scorer(
+    processes: Processes, network: Network, config: LearnConfig
+) -> tuple[Prepared, Callable[[Canvas], Denoised]]:
+    """The denoiser as it is learned with, and how to run anything else that uses `network`."""
+    if processes.sharded:
+        network = network.bfloat16() if config.precision == "bf16" else network
+        spread = processes.spread(network)
+        return spread, InStep(network, spread, processes)
+    make = frozen_scorer if config.denoiser_update == "frozen" else trained_scorer
+    return processes.spread(network), make(network, config.precision)
+
+
+def check_processes(config: LearnConfig, processes: Processes) -> None:
+    """Raise a UserError on what cannot be done by several processes, or by such as these."""
+    if config.features and processes.world > 1:
+        raise UserError("features are made and learned from by one process; start it without a launcher")
+    if config.denoiser_update != "frozen" and processes.sharded:
+        raise UserError(f"denoiser_update {config.denoiser_update} needs whole weights; use DDP instead of FSDP")
+
+
+def unused(config: LearnConfig) -> tuple[str, ...]:
+    """Settings that do not matter as the others are."""
+    rank = () if config.denoiser_update == "lora" else ("lora_rank",)
+    return (*rank, "features") if config.features else (*rank, "features", "feature_batches")
+
+
+def let_learn(network: Network, config: LearnConfig) -> None:
+    """Say which weights of the denoiser are to learn, where any are."""
+    if config.denoiser_update == "joint":
+        network.requires_grad_(True)
+    elif config.denoiser_update == "lora":
+        add_factors(network, config.lora_rank, config.seed)
+
+
+def batches_of(examples: Sequence[Example], denoiser: TextDenoiser, config: LearnConfig) -> Batches:
+    """The batches to learn from. Raises UserError if no example fits."""
+    found = Batches(
+        examples, denoiser.codec, config.rows, denoiser.response_length, denoiser.context, config.seed + 1, pad_to=1
+    )
+    found.batch(0)
+    return found
+
+
+def new_learners(config: LearnConfig, denoiser_width: int, vocabulary: int) -> tuple[PolicyNetwork, PosteriorNetwork]:
+    """Both before the first update, of weights drawn from the seed."""
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):  # building a module draws weights that `initialise` writes over
+        policy = PolicyNetwork(PolicyConfig(denoiser_width, config.width, config.layers, components=config.components))
+        posterior = PosteriorNetwork(PosteriorConfig(vocabulary, config.width))
+    return policy.initialise(generator), posterior.initialise(generator)
+
+
+def take_piece(clean: Canvas, piece: Piece) -> tuple[Canvas, float]:
+    """The rows of a piece, and their fullness (see `policy_loss`)."""
+    if piece.rows is None:
+        return clean, 1.0
+    part = clean.take(piece.rows.to(clean.row.device))
+    return part, float(part.masked.sum()) / len(part.row) * len(clean.row) / max(1, int(clean.masked.sum()))
+
+
+def backward(
+    pieces: Sequence[Piece],
+    clean: Canvas,
+    processes: Processes,
+    scorer: Callable[[Canvas], Denoised],
+    loss: Callable[[Canvas, float], StageLoss],
+) -> StageLoss:
+    """`loss(rows, fullness)` of every piece, its gradient added up; what all pieces of all processes come to."""
+    stages = []
+    for piece in pieces:
+        stage = loss(*take_piece(clean, piece))
+        (stage.loss * piece.share).backward()  # type: ignore[no-untyped-call]
+        stages.append(StageLoss(stage.loss.detach(), stage.report))
+    if isinstance(scorer, InStep):
+        scorer.wait(clean)
+    if processes.world == 1 and len(stages) == 1:
+        return stages[0]
+    shares = [piece.share for piece in pieces]
+    numbers = [[float(stage.loss), *stage.report.values()] for stage in stages]
+    mine = (torch.tensor(shares, dtype=torch.float64)[:, None] * torch.tensor(numbers, dtype=torch.float64)).sum(0)
+    total = processes.total(mine.to(processes.device)).tolist()
+    return StageLoss(torch.tensor(total[0]), dict(zip(stages[0].report, total[1:], strict=True)))
+
+
+Step = Callable[[int], StageLoss]  # the gradient of update 0, 1, ... added up, and what it was the gradient of
+
+
+def online_step(
+    config: LearnConfig,
+    batches: Batches,
+    policy: PolicyNetwork,
+    posterior: PosteriorNetwork,
+    scorer: Callable[[Canvas], Denoised],
+    processes: Processes,
+) -> Step:
+    """Updates with the denoiser at hand."""
+    pieces = processes.pieces(config.rows, config.accumulate)
+
+    def take(update: int) -> StageLoss:
+        clean, draws = texts_of(update, config, batches, processes)
+        return backward(
+            pieces, clean, processes, scorer,
+            lambda rows, fullness: stage_loss(update, rows, posterior, policy, scorer, draws, config, fullness),
+        )  # fmt: skip
+
+    return take
+
+
+def texts_of(update: int, config: LearnConfig, batches: Batches, processes: Processes) -> tuple[Canvas, Draws]:
+    """The texts of an update with their budgets, and its draws."""
+    draws = Draws(config.seed * 1_000_003 + update)
+    clean = batches.batch(update).canvas.to(processes.device)
+    return draw_budgets(clean, config.budgets, draws), draws
+
+
+def make_features(
+    config: LearnConfig,
+    identity: dict[str, Any],
+    batches: Batches,
+    policy: PolicyNetwork,
+    scorer: Callable[[Canvas], Denoised],
+    processes: Processes,
+) -> None:
+    """The one pass with the denoiser, if asked for and not made yet: paths of the policy before its first update."""
+    if not config.features:
+        return
+    folder, credit = Path(config.features), Credit(config.likelihood, config.miss)
+    names = ("task", "texts", "budgets", "rows", "samples", "likelihood", "miss", "seed", "precision")
+    known = {name: getattr(config, name) for name in names}
+    if config.texts == "own":
+        known |= {"own_count": config.own_count, "own_sampler": config.own_sampler}
+    processes.on_main(lambda: open_features(folder, known | identity, config.feature_batches))
+    proposal, _ = new_learners(config, policy.config.denoiser_width, 1)  # not the one that a checkpoint put back
+    proposal.to(processes.device)
+    with Line("features", config.feature_batches) as line:
+        for number in missing_shards(folder, config.feature_batches):
+            clean, draws = texts_of(number, config, batches, processes)
+            write_shard(folder, number, make_shard(clean, proposal, scorer, draws, config.samples, credit))
+            line.show(number + 1, "batches walked")
+
+
+def features_step(config: LearnConfig, policy: PolicyNetwork, processes: Processes) -> Step | None:
+    """Updates from features, the shards one after the other and over again, without the denoiser; None without any."""
+    if not config.features:
+        return None
+    folder, credit = Path(config.features), Credit(config.likelihood, config.miss)
+
+    def take(update: int) -> StageLoss:
+        shard = on_device(read_shard(folder, update % config.feature_batches), processes.device)
+        found = feature_bound(shard, policy, credit, config.price)
+        loss = -found.bound.mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        report = {
+            "bound": found.bound.detach().mean().item(),
+            "misses": found.misses.mean().item(),
+            "steps": found.steps.float().mean().item(),
+            "effective": effective_share(found),
+        }
+        return StageLoss(loss.detach(), report)
+
+    return take
+
+
+@lost_processes()
 def learn(
     denoiser: TextDenoiser,
     config: LearnConfig,
@@ -197,61 +382,49 @@ def learn(
 ) -> LearnResult:
     """Learn an order for a denoiser on a task; killed and called again it goes on where it was.
 
-    Leaves `out/order`, `out/log.jsonl`, `out/checkpoint.safetensors`, and `out/denoiser` if that was trained along.
+    Leaves `out/order`, `out/log.jsonl`, `out/checkpoint.safetensors`, and `out/denoiser` if that was trained along (by
+    LoRA: merged, and `out/adapter` by itself).
     identity: what else must agree for a resumed run to be the same (say, a digest of the denoiser).
+    A denoiser given in bfloat16 is not copied: its weights are held once, also while it validates.
+    Started as several processes (`train/processes.py`) each takes a share of every batch; how many there are, and in
+    how many pieces each takes its share (`accumulate`), may change between calls.
     Raises UserError on bad settings, or if the loss stops being finite (the last good checkpoint is kept).
     """
     check(config)
+    processes = open_processes(config.device)
     config = replace(config, precision=resolve_precision(config.precision, config.device))
     task = make_task(config.task, config.data)
-
-    def batches_of(examples: Sequence[Example]) -> Batches:
-        found = Batches(
-            examples, denoiser.codec, config.rows, denoiser.response_length, denoiser.context, config.seed + 1, pad_to=1
-        )
-        found.batch(0)
-        return found
-
-    batches = batches_of(task.examples("train"))  # what is wrong with the data shows before the folder is claimed
-    joint = config.denoiser_update == "joint"
-    network = denoiser.network.to(config.device).eval()
-    if joint:
-        network.requires_grad_(True)
-    generator = torch.Generator().manual_seed(config.seed)
-    with torch.random.fork_rng(devices=[]):  # building a module draws weights that `initialise` writes over
-        shape = PolicyConfig(denoiser.network.hidden_width, config.width, config.layers, components=config.components)
-        policy = PolicyNetwork(shape)
-        posterior = PosteriorNetwork(PosteriorConfig(denoiser.codec.vocabulary, config.width))
-    policy.initialise(generator)
-    posterior.initialise(generator)
-    learners = nn.ModuleDict({"policy": policy, "posterior": posterior}).to(config.device)
+    batches = batches_of(task.examples("train"), denoiser, config)  # what is wrong shows before the folder is claimed
+    trained = config.denoiser_update != "frozen"
+    check_processes(config, processes)
+    network = denoiser.network.to(processes.device).eval()
+    let_learn(network, config)
+    policy, posterior = new_learners(config, denoiser.network.hidden_width, denoiser.codec.vocabulary)
+    learners = nn.ModuleDict({"policy": policy, "posterior": posterior}).to(processes.device)
     optimizers = [Optimizers(learners, config.rate, 0.0, config.weight_decay)]
-    if joint:
+    if trained:
         learners["denoiser"] = network
         optimizers.append(Optimizers(network, config.denoiser_rate, 0.0, config.weight_decay))
-    skip = ("device", "data")
+    skip = ("device", "data", "accumulate", *unused(config))
     known = {key: value for key, value in asdict(config).items() if key not in skip}
-    claim = open_run(out, "learn", known | (identity or {}), overwrite)
+    claim = claim_run(processes, out, "learn", known | (identity or {}), overwrite)
     if config.texts == "own":
-        batches = batches_of(write_texts(denoiser, task, config, out / "texts.jsonl"))
-    total, done, checkpoint = config.bound_updates + config.policy_updates, 0, out / "checkpoint.safetensors"
-    if checkpoint.exists():
-        tensors, meta = load_checkpoint(checkpoint)
-        with restoring(checkpoint):
-            restore(learners, optimizers, tensors)
-            done = int(meta["update"])
-    scorer = (trained_scorer if joint else frozen_scorer)(network, config.precision)
-    log = RunLog(out / "log.jsonl", total, done, "learn")
+        texts = write_texts(denoiser, task, config, out / "texts.jsonl", processes)
+        batches = batches_of(texts, denoiser, config)
+    total, checkpoint = config.bound_updates + config.policy_updates, out / "checkpoint.safetensors"
+    done = resume(processes, checkpoint, learners, optimizers)
+    spread, scorer = make_scorer(processes, network, config)
+    make_features(config, identity or {}, batches, policy, scorer, processes)
+    take = features_step(config, policy, processes)
+    take = take or online_step(config, batches, policy, posterior, scorer, processes)
+    log = open_log(processes, out / "log.jsonl", total, done, "learn")
     order = LearnedOrder(policy, {}, {})
     seen: dict[str, float] = {}
     try:
         for update in range(done, total):
             learners.train()
-            batch = batches.batch(update)
-            draws = Draws(config.seed * 1_000_003 + update)
-            clean = draw_budgets(Batch(batch.canvas.to(config.device), []).canvas, config.budgets, draws)
-            stage = stage_loss(update, clean, posterior, policy, scorer, draws, config)
-            stage.loss.backward()  # type: ignore[no-untyped-call]
+            stage = take(update)
+            processes.sum_gradients(learners.parameters())
             norm = clip_gradient(learners.parameters(), config.clip)
             if not (torch.isfinite(stage.loss) and torch.isfinite(norm)):
                 raise not_finite(update + 1, stage.loss, norm, checkpoint, config.rate)
@@ -262,45 +435,85 @@ def learn(
             last = update + 1 == total
             if validate is not None and ((update + 1) % validate_every == 0 or last):
                 learners.eval()
-                seen = validate(order, denoiser)
+                seen = processes.validating(spread, partial(validate, order, denoiser))
                 log.write({"update": update + 1, **seen})
             if last or (update + 1) % checkpoint_every == 0:
-                save_checkpoint(checkpoint, state(learners, optimizers), {"update": update + 1})
+                tensors, meta = state(learners, optimizers), {"update": update + 1}
+                processes.on_main(partial(save_checkpoint, checkpoint, tensors, meta))
     finally:
         log.close()
         claim.close()
     learners.eval()
-    rules, validation = choose_rules(order, denoiser) if choose_rules is not None else ({}, {})
+    picked = processes.validating(spread, partial(as_json, choose_rules or no_rules, order, denoiser))
+    rules, validation = {budget: DecodeRule.from_dict(rule) for budget, rule in picked["rules"]}, picked["validation"]
     card = {"learn": asdict(config), "validation": validation}
     finished = LearnedOrder(policy, rules, card)
-    save_order(finished, out / "order")
-    if joint:
-        save_denoiser(replace(denoiser, card=denoiser.card | {"trained along": asdict(config)}), out / "denoiser")
+    processes.on_main(lambda: save_order(finished, out / "order"))
+    if config.denoiser_update == "lora":
+        processes.on_main(lambda: save_factors(network, config.lora_rank, out / "adapter"))
+        merge_factors(network)
+    if trained:
+        along = replace(denoiser, card=denoiser.card | {"trained along": asdict(config)})
+        processes.on_main(lambda: save_denoiser(along, out / "denoiser"))
     return LearnResult(finished, out / "order", validation)
 
 
-def write_texts(denoiser: TextDenoiser, task: Task, config: LearnConfig, path: Path) -> list[Example]:
+def no_rules(order: LearnedOrder, denoiser: TextDenoiser) -> tuple[dict[int, DecodeRule], dict[str, Any]]:
+    """Nothing is chosen."""
+    return {}, {}
+
+
+def as_json(choose_rules: ChooseRules, order: LearnedOrder, denoiser: TextDenoiser) -> dict[str, Any]:
+    """What `choose_rules` gives, in a form that one process can tell another."""
+    rules, validation = choose_rules(order, denoiser)
+    return {"rules": [[budget, rule.to_dict()] for budget, rule in rules.items()], "validation": validation}
+
+
+def write_texts(
+    denoiser: TextDenoiser, task: Task, config: LearnConfig, path: Path, processes: Processes
+) -> list[Example]:
     """The denoiser's own texts, written at the precision it is learned with, under a progress line."""
-    rough = config.precision == "bf16"
-    writer = replace(denoiser, network=in_bfloat16(denoiser.network)) if rough else denoiser
-    with Line("write texts", config.own_count) as line:
+    writer = replace(denoiser, network=in_precision(denoiser.network, config.precision))
+    with Line("write texts", config.own_count) if processes.is_main else nullcontext() as line:
         return own_texts(
-            writer, task, path, count=config.own_count, sampler=config.own_sampler,
-            progress=lambda at: line.show(at.done, f"{at.right} right"),
+            writer, task, path, count=config.own_count, sampler=config.own_sampler, processes=processes,
+            progress=lambda at: None if line is None else line.show(at.done, f"{at.right} right"),
         )  # fmt: skip
 
 
 def state(learners: nn.Module, optimizers: Sequence[Optimizers]) -> dict[str, Tensor]:
-    """Everything a checkpoint holds, by name."""
-    tensors = {f"learners.{name}": value for name, value in learners.state_dict().items()}
+    """Everything a checkpoint holds, by name; of a denoiser with factors beside its matrices only these."""
+    tensors = {f"learners.{name}": value for name, value in learned(learners).items()}
     for number, optimizer in enumerate(optimizers):
         tensors |= {f"{number}.{name}": value for name, value in optimizer.tensors().items()}
     return tensors
 
 
+def learned(learners: nn.Module) -> dict[str, Tensor]:
+    """The weights of all that learns, by name."""
+    weights = learners.state_dict()
+    with_factors = any(map(is_factor, weights))
+    return {
+        name: value for name, value in weights.items()
+        if not with_factors or is_factor(name) or not name.startswith("denoiser.")
+    }  # fmt: skip
+
+
+def resume(processes: Processes, checkpoint: Path, learners: nn.Module, optimizers: Sequence[Optimizers]) -> int:
+    """Put back the last checkpoint, if there is one; the update it was made after, 0 without."""
+    if (found := find_checkpoint(processes, checkpoint)) is None:
+        return 0
+    with restoring(checkpoint):
+        restore(learners, optimizers, found.tensors)
+        return int(found.meta["update"])
+
+
 def restore(learners: nn.Module, optimizers: Sequence[Optimizers], tensors: dict[str, Tensor]) -> None:
     """Put back what `state` took out."""
-    learners.load_state_dict({name[9:]: value for name, value in tensors.items() if name.startswith("learners.")})
+    weights = {name[9:]: value for name, value in tensors.items() if name.startswith("learners.")}
+    if (wrong := learned(learners).keys() ^ weights.keys()) and any(map(is_factor, learned(learners))):
+        raise KeyError(sorted(wrong)[0])
+    learners.load_state_dict(weights, strict=not any(map(is_factor, weights)))
     for number, optimizer in enumerate(optimizers):
         prefix = f"{number}."
         optimizer.restore({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})

@@ -30,8 +30,12 @@ class LearnConfig:
     components: sets of coins in the policy's law. With more than one it is a mixture, which can say "these two or those
         two"; it has no closed entropy and no closed divergence, so `entropy` and `bound_updates` must be 0.
     denoiser_update: `frozen`, or `joint`: the denoiser is trained along, in the second stage by the log-likelihood per
-        position of the text along the paths walked.
+        position of the text along the paths walked; or `lora`: factors of rank `lora_rank` beside its matrices are.
     precision: of the denoiser while learning: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
+    features: a folder. The denoiser walks the paths of `feature_batches` batches once and leaves there what an order
+        reads on them, if it is not there yet; the order then learns from that alone (`train/features.py`).
+    accumulate: pieces that each process takes its rows of an update in, one after the other: the same update within
+        rounding, in less memory.
     """
 
     task: str = "wordprob"
@@ -64,7 +68,11 @@ class LearnConfig:
     seed: int = 0
     denoiser_update: str = "frozen"
     denoiser_rate: float = 1e-4
+    lora_rank: int = 8
     precision: str = "auto"
+    features: str | None = None
+    feature_batches: int = 50
+    accumulate: int = 1
     device: str = "cpu"
 
 
@@ -85,14 +93,31 @@ def check(config: LearnConfig) -> None:
     if config.likelihood == 0 and config.miss == 0:
         raise UserError("likelihood and miss are both 0: the second stage would have nothing to learn from")
     check_components(config)
-    if config.denoiser_update not in ("frozen", "joint"):
-        raise UserError(f"unknown denoiser update `{config.denoiser_update}`. Choices: frozen, joint")
+    check_denoiser(config)
     if config.rows < 1 or config.bound_updates < 0 or config.policy_updates < 0:
         raise UserError("rows must be at least 1, and updates at least 0")
     if config.bound_updates + config.policy_updates < 1:
         raise UserError("nothing to do: bound_updates and policy_updates are both 0")
     if min(config.tau, config.tau_end) < 0 or (config.tau == 0) != (config.tau_end == 0):
         raise UserError(f"tau and tau_end must both be above 0, or both 0, got {config.tau} and {config.tau_end}")
+
+
+def check_denoiser(config: LearnConfig) -> None:
+    """Raise a UserError if the denoiser is to be used in a way that there is not."""
+    if config.denoiser_update not in ("frozen", "joint", "lora"):
+        raise UserError(f"unknown denoiser update `{config.denoiser_update}`. Choices: frozen, joint, lora")
+    if config.lora_rank < 1:
+        raise UserError(f"lora_rank must be at least 1, got {config.lora_rank}")
+    if config.feature_batches < 1:
+        raise UserError(f"feature_batches must be at least 1, got {config.feature_batches}")
+    plain = config.denoiser_update == "frozen" and config.tilt and config.bound_updates == 0 and config.entropy == 0
+    if config.features and not (plain and config.components == 1):
+        raise UserError(
+            "features are for the second stage, tilted, with a frozen denoiser and one set of coins: "
+            "set bound_updates 0, entropy 0, tilt, components 1 and denoiser_update frozen"
+        )
+    if config.accumulate < 1:
+        raise UserError(f"accumulate must be at least 1 piece, got {config.accumulate}")
 
 
 def check_components(config: LearnConfig) -> None:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from unmask.core.errors import UserError
 from unmask.train.checkpoint import optimizer_tensors, restore_optimizer
+from unmask.train.sharded_muon import ShardedMuon
+from unmask.train.sharding import full, is_sharded
 
 
 class Optimizers:
@@ -34,7 +36,8 @@ class Optimizers:
         if matrices:
             if not hasattr(torch.optim, "Muon"):
                 raise UserError(f"Muon comes with torch 2.9 and this is {torch.__version__}; pass --muon-rate 0")
-            self.parts.append((torch.optim.Muon(matrices, lr=muon_rate, weight_decay=weight_decay), muon_rate))
+            muon = ShardedMuon if any(map(is_sharded, matrices)) else torch.optim.Muon
+            self.parts.append((muon(matrices, lr=muon_rate, weight_decay=weight_decay), muon_rate))
 
     def step(self, factor: float) -> None:
         """One update of everything at `factor` times the peak rates; gradients are cleared."""
@@ -59,7 +62,7 @@ class Optimizers:
 
 def clip_gradient(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
     """Scale the gradient down to norm `largest`; returns the norm it had (NaN if it had one)."""
-    return torch.nn.utils.clip_grad_norm_(parameters, largest)
+    return full(torch.nn.utils.clip_grad_norm_(parameters, largest))
 
 
 def not_finite(update: int, loss: Tensor, norm: Tensor, checkpoint: Path, rate: float) -> UserError:

@@ -6,6 +6,7 @@ the one of the data, and every path is told off for it. Its own right answers ar
 
 import json
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from unmask.core.files import could_not_write, write_text
 from unmask.denoisers.folder import TextDenoiser
 from unmask.samplers.generate import decode
 from unmask.tasks.base import ENDLESS, Example, Task
+from unmask.train.processes import Processes
 
 CHUNK = 256  # prompts decoded between two writes
 FEWEST = 0.05  # right answers, of those written, below which there is too little to learn from
@@ -37,6 +39,7 @@ def own_texts(
     count: int,
     sampler: str,
     budget: int | None = None,
+    processes: Processes | None = None,
     progress: Callable[[Written], None] | None = None,
 ) -> list[Example]:
     """The first `count` training prompts that fit, answered by the denoiser at temperature 0; the right ones only.
@@ -44,27 +47,30 @@ def own_texts(
     path: a JSONL file with a line for each prompt, appended to as they are answered. Started again, whole chunks are
         taken from it and the rest is answered anew, so that the same rows share a batch and the texts are the same.
     sampler, budget: how to write them; the budget is the response length unless given.
+    processes: share the prompts of a chunk; the main one keeps the file.
     Raises UserError if fewer than 5 % are right, or none fits.
     """
+    processes = processes or Processes(str(denoiser.device))
     prompts = _prompts(denoiser, task, count)
-    lines = _known(path, len(prompts))
+    lines: list[dict[str, object]] = processes.from_main(lambda: _known(path, len(prompts)))
     for start in range(len(lines), len(prompts), CHUNK):
         chunk = range(start, min(start + CHUNK, len(prompts)))
+        mine = processes.share(chunk)
         written = decode(
             denoiser,
-            [prompts[i].prompt for i in chunk],
+            [prompts[i].prompt for i in mine],
             sampler=sampler,
             budget=budget or denoiser.response_length,
-            rows=list(chunk),
-        )
-        for i, generation in zip(chunk, written, strict=True):
-            text = generation.text or ""
-            lines.append({"id": prompts[i].id, "text": text, "right": task.correct(text, prompts[i])})
-        try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(lines[i]) + "\n" for i in chunk))
-        except OSError as error:
-            raise could_not_write(path, error) from error
+            rows=list(mine),
+        ) if mine else []  # fmt: skip
+        texts: dict[int, str] = {}
+        for pairs in processes.gather([[i, each.text or ""] for i, each in zip(mine, written, strict=True)]):
+            texts |= dict(pairs)
+        new = [
+            {"id": prompts[i].id, "text": texts[i], "right": task.correct(texts[i], prompts[i])} for i in chunk
+        ]
+        lines += new
+        processes.on_main(partial(_append, path, new))
         if progress is not None:
             progress(Written(len(lines), sum(line["right"] is True for line in lines), len(prompts)))
     right = [
@@ -91,6 +97,14 @@ def _prompts(denoiser: TextDenoiser, task: Task, count: int) -> list[Example]:
     if not found:
         raise UserError(f"no training prompt fits: a prompt may have {room} tokens; raise the context of the denoiser")
     return found
+
+
+def _append(path: Path, lines: list[dict[str, object]]) -> None:
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
+    except OSError as error:
+        raise could_not_write(path, error) from error
 
 
 def _known(path: Path, total: int) -> list[dict[str, object]]:

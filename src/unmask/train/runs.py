@@ -3,11 +3,12 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from unmask.core.errors import UserError
 from unmask.core.files import open_held, read_json, write_json, write_text
 from unmask.train.line import Line
+from unmask.train.processes import Processes
 
 
 def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) -> TextIO:
@@ -42,6 +43,13 @@ def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) ->
     return open_held(marker, "r")
 
 
+def claim_run(
+    processes: Processes, out: Path, kind: str, identity: dict[str, Any], overwrite: bool
+) -> "TextIO | NoLog":
+    """`open_run` by the main process, for all; the others write nothing and get something else to close."""
+    return processes.on_main(lambda: open_run(out, kind, identity, overwrite)) or NoLog()
+
+
 def sweep(out: Path, name: str) -> None:
     """Remove what a killed run left half-written under the temporary names of `name` (a pattern)."""
     for left in (*out.glob(f".{name}.[0-9]*.tmp"), *out.glob(f".{name}.[0-9]*.old")):
@@ -58,6 +66,34 @@ def logged_at(line: str) -> float:
     except ValueError:
         return float("inf")
     return float(entry.get("update", 0)) if isinstance(entry, dict) else float("inf")
+
+
+class Log(Protocol):
+    """Where a run tells how it goes."""
+
+    def show(self, update: int, note: str) -> None: ...
+
+    def write(self, entry: dict[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NoLog:
+    """The log of a process that is not the main one."""
+
+    def show(self, update: int, note: str) -> None:
+        """Nothing."""
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def open_log(processes: Processes, path: Path, total: int, start: int, title: str) -> Log:
+    """The log of a run, which the main process alone writes."""
+    return RunLog(path, total, start, title) if processes.is_main else NoLog()
 
 
 class RunLog:

@@ -1,0 +1,230 @@
+"""Features on disk: walk paths with the denoiser once, keep what an order network reads on them, then learn without it.
+
+The paths are drawn from the tilted law r_0 of the policy as it was then (equation 6c). Any other policy p is judged on
+them by importance weights: with Z and r its own normalisers and tilted law, w = Z(path) r(path) / r_0(path) has the
+mean E_p[credit] for every p, so log mean_k w_k is a lower bound on log E_p[credit], what learning on line maximises,
+and is differentiable as it stands (decision 009).
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import Draws
+from unmask.core.errors import UserError
+from unmask.core.files import read_json, replacing, write_json
+from unmask.core.order import Order
+from unmask.denoisers.base import Denoised, Denoiser
+from unmask.denoisers.folder import write_weights
+from unmask.objectives import Credit, log_mean_exp, tilted_paths
+from unmask.reveals.base import OrderPolicy
+
+FORMAT, VERSION = "unmask-features", 1
+HEADER = "features.json"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What stays of a `Denoised`: all that order networks read, and how the clean tokens are seen; no vocabulary.
+
+    hidden is bfloat16, log_probs is of the clean tokens.
+    """
+
+    where: Tensor
+    shape: tuple[int, int]
+    hidden: Tensor | None
+    top2: Tensor
+    top2_tokens: Tensor
+    entropy: Tensor
+    log_probs: Tensor
+
+    def log_prob(self, tokens: Tensor) -> Tensor:
+        """[M]: of the clean tokens, which are the only ones that can be asked for."""
+        return self.log_probs
+
+    def to_rows(self, values: Tensor, fill: float) -> Tensor:
+        """As `Denoised.to_rows`."""
+        return Denoised.to_rows(cast(Denoised, self), values, fill)
+
+    def from_rows(self, values: Tensor) -> Tensor:
+        """As `Denoised.from_rows`."""
+        return Denoised.from_rows(cast(Denoised, self), values)
+
+
+FIELDS = ("hidden", "top2", "top2_tokens", "entropy", "log_probs")
+CANVAS = ("tokens", "masked", "valid", "step", "budget", "row")
+
+
+class Recorder:
+    """A denoiser that keeps what it said, on the CPU."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.denoiser = denoiser
+        self.calls: list[dict[str, Tensor]] = []
+
+    @torch.no_grad()
+    def __call__(self, canvas: Canvas) -> Denoised:
+        said = self.denoiser(canvas)
+        hidden = None if said.hidden is None else said.hidden.bfloat16()
+        log_probs = said.log_prob(said.from_rows(canvas.tokens)).float()
+        kept = Kept(said.where, said.shape, hidden, said.top2, said.top2_tokens, said.entropy, log_probs)
+        found = {name: getattr(kept, name) for name in FIELDS}
+        self.calls.append({name: value.cpu() for name, value in found.items() if value is not None})
+        return cast(Denoised, kept)
+
+
+class Player:
+    """Says again, call by call, what a recorder kept; the canvases must be the same ones."""
+
+    def __init__(self, calls: list[dict[str, Tensor]]) -> None:
+        self.calls = iter(calls)
+
+    def __call__(self, canvas: Canvas) -> Denoised:
+        found = next(self.calls)
+        where = canvas.masked.nonzero()
+        assert len(where) == len(found["top2"]), "another path than the one that was kept"
+        device = where.device
+        shape = (canvas.masked.shape[0], canvas.masked.shape[1])
+        values = {name: found[name].to(device) if name in found else None for name in FIELDS}
+        return cast(Denoised, Kept(where, shape, **values))  # type: ignore[arg-type]
+
+
+class Shard(NamedTuple):
+    """One batch. clean: its texts. steps: long [B * K, L], the paths. log_drawn: [B, K], log r_0 of each.
+
+    calls: what the denoiser said, step by step.
+    """
+
+    clean: Canvas
+    steps: Tensor
+    log_drawn: Tensor
+    calls: list[dict[str, Tensor]]
+
+
+def make_shard(
+    clean: Canvas, policy: OrderPolicy, denoiser: Denoiser, draws: Draws, samples: int, credit: Credit
+) -> Shard:
+    """Walk K = `samples` tilted paths of each text, keeping what is seen on the way."""
+    recorder = Recorder(denoiser)
+    with torch.no_grad():
+        paths = tilted_paths(
+            clean, policy, recorder, draws=draws, samples=samples, credit=credit, with_entropy=False
+        )
+    return Shard(clean.to("cpu"), paths.order.steps.cpu(), paths.log_drawn.cpu(), recorder.calls)
+
+
+class FeatureBound(NamedTuple):
+    """bound: [B], log mean_k w_k, steps paid for; to maximise. effective: [B], paths that still count, from 1 to K.
+
+    steps, misses: [B, K], of the paths, weights or no weights.
+    """
+
+    bound: Tensor
+    effective: Tensor
+    steps: Tensor
+    misses: Tensor
+
+
+def feature_bound(shard: Shard, policy: OrderPolicy, credit: Credit, price: float) -> FeatureBound:
+    """The multi-sample bound of any policy on the paths of a shard, differentiable in the policy."""
+    samples = shard.log_drawn.shape[1]
+    paths = tilted_paths(
+        shard.clean, policy, Player(shard.calls), draws=Draws(0), samples=samples, credit=credit,
+        order=Order(shard.steps), with_entropy=False,
+    )  # fmt: skip
+    ratio = paths.log_drawn - shard.log_drawn
+    steps = Order(shard.steps).num_steps.view_as(ratio)
+    share = ratio.detach().softmax(dim=-1)
+    effective = 1 / share.square().sum(dim=-1)
+    bound = log_mean_exp(paths.log_weight - price * (steps - 1) + ratio)
+    return FeatureBound(bound, effective, steps, paths.misses)
+
+
+# ---- on disk
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Where shard `number` stands."""
+    return folder / f"shard-{number:05d}.safetensors"
+
+
+def open_features(folder: Path, identity: dict[str, Any], shards: int) -> None:
+    """Begin a folder of features, or recognise it. Raises UserError if it is of another denoiser, task or setting.
+
+    identity: what must agree, such as digests of the denoiser and of the texts.
+    """
+    asked = json.loads(json.dumps({"format": FORMAT, "version": VERSION, "identity": identity, "shards": shards}))
+    path = folder / HEADER
+    if path.exists():
+        known = read_json(path)
+        if known.get("format") != FORMAT or known.get("version") != VERSION:
+            raise UserError(f"{path} is not of features of this version of unmask; choose another folder")
+        here = {**asked["identity"], "shards": shards}
+        there = {**known.get("identity", {}), "shards": known.get("shards")}
+        wrong = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+        if wrong:
+            told = ", ".join(f"{name} {there.get(name)!r} there, {here.get(name)!r} here" for name in wrong)
+            raise UserError(f"the features in {folder} are of another run ({told}); choose another folder for them")
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not empty and holds no features; choose another folder for them")
+    write_json(path, asked)
+
+
+def missing_shards(folder: Path, shards: int) -> Iterator[int]:
+    """The numbers of the shards that are yet to be made."""
+    return (number for number in range(shards) if not shard_path(folder, number).exists())
+
+
+def write_shard(folder: Path, number: int, shard: Shard) -> None:
+    """Write one shard in one go."""
+    tensors = {f"clean.{name}": getattr(shard.clean, name) for name in CANVAS}
+    tensors |= {"steps": shard.steps, "log_drawn": shard.log_drawn}
+    for call, found in enumerate(shard.calls):
+        tensors |= {f"{call}.{name}": value for name, value in found.items()}
+    sizes = {"calls": len(shard.calls), "rows": len(shard.clean.row)}
+    meta = json.dumps({"format": FORMAT, "version": VERSION, "number": number, **sizes})
+    with replacing(shard_path(folder, number)) as temporary:
+        write_weights(temporary, {name: value.contiguous() for name, value in tensors.items()}, {"meta": meta})
+
+
+def read_shard(folder: Path, number: int) -> Shard:
+    """Read one shard. Raises UserError naming the file if it is missing, damaged or not what it should be."""
+    path = shard_path(folder, number)
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {}).get("meta", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if (meta.get("format"), meta.get("version"), meta.get("number")) != (FORMAT, VERSION, number):
+            raise ValueError(f"it says {meta}")
+        clean = Canvas(*(tensors[f"clean.{name}"] for name in CANVAS))
+        calls = [
+            {name: tensors[f"{call}.{name}"] for name in FIELDS if f"{call}.{name}" in tensors}
+            for call in range(meta["calls"])
+        ]
+        if len(clean.row) != meta["rows"]:
+            raise ValueError(f"{len(clean.row)} rows instead of {meta['rows']}")
+        return Shard(clean, tensors["steps"], tensors["log_drawn"], calls)
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it, and it is made again") from error
+
+
+def on_device(shard: Shard, device: str) -> Shard:
+    """The same shard where the policy is; the features of a step follow when it comes to it."""
+    return shard._replace(
+        clean=shard.clean.to(device), steps=shard.steps.to(device), log_drawn=shard.log_drawn.to(device)
+    )
+
+
+def effective_share(found: FeatureBound) -> float:
+    """The share of the paths that still count, from 1 / K to 1: how far the policy has left the one that drew them."""
+    share = float(found.effective.mean()) / found.steps.shape[1]
+    return share if math.isfinite(share) else 0.0
