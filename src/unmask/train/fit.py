@@ -273,9 +273,9 @@ def fit(
 
 def put_together(network: Network) -> Network:
     """A whole network, on the CPU, from one whose weights are spread over the processes."""
-    known = [kind.network for kind in ARCHITECTURES.values()]
-    plain = next(kind for kind in type(network).__mro__ if kind in known)  # sharding put a class of its own in front
-    whole = plain(network.config)
+    kinds = type(network).__mro__  # sharding puts a class of its own in front
+    plain = next(kind.network for kind in ARCHITECTURES.values() if kind.network in kinds)
+    whole: Network = plain(network.config)
     whole.load_state_dict(full_tensors(network.state_dict()))
     return whole.eval()
 
