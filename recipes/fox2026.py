@@ -30,6 +30,7 @@ BUDGETS = (5, 10, 15)
 SAMPLERS = ("iid", "margin", "top-prob", "threshold:level=0.9")
 WEIGHTS = ("nieshen/SMDM", "mdm_safetensors/mdm-170M-100e18.safetensors")
 TOKENIZER = ("TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T", "tokenizer.json")
+CODEC = {"template": "<s>{prompt} ->"}  # the response follows: `question -> <<48/2=24>> <<48+24=72>> #### 72`
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,15 @@ PAPER = (
 
 def checkpoint(scale: str, out: Path) -> Path:
     """Where the denoiser to start from is: one safetensors file with its tokenizer beside it."""
-    if scale == "toy":
-        return tiny_smdm.write(out / "checkpoint")
-    from huggingface_hub import hf_hub_download
-
     folder = out / "checkpoint"
-    tokenizer = hf_hub_download(*TOKENIZER, local_dir=folder)
-    weights = Path(hf_hub_download(*WEIGHTS, local_dir=folder))
-    beside = weights.parent / Path(tokenizer).name
-    if not beside.exists():
-        beside.symlink_to(Path(tokenizer).resolve())
+    if scale == "toy":
+        weights = tiny_smdm.write(folder)
+    else:
+        from huggingface_hub import hf_hub_download
+
+        weights = Path(hf_hub_download(*WEIGHTS, local_dir=folder))
+        hf_hub_download(*TOKENIZER, local_dir=weights.parent)
+    (weights.parent / "codec.json").write_text(json.dumps(CODEC), encoding="utf-8")
     return weights
 
 
