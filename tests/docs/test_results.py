@@ -20,7 +20,10 @@ def results() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/guides/exact.md", "docs/guides/measuring.md"])
+GUIDES = ("exact", "measuring", "speed")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md", *(f"docs/guides/{name}.md" for name in GUIDES)])
 def test_tables_say_what_the_records_say(results: ModuleType, page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert results.rewrite(text) == text
