@@ -23,6 +23,7 @@ from unmask.core.files import write_json
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.problems import first_problems
 from unmask.evaluate.records import provenance
+from unmask.orders.folder import LearnedOrder, load_order
 from unmask.samplers import SAMPLERS
 from unmask.samplers.generate import Generation, decode
 from unmask.tasks import make_task
@@ -39,11 +40,14 @@ class Texts(NamedTuple):
     rows: list[int]
 
 
-def compare(denoiser: TextDenoiser, texts: Texts, sampler: str, budget: int) -> dict[str, Any]:
+def compare(
+    denoiser: TextDenoiser, texts: Texts, sampler: str, budget: int, order: LearnedOrder | None
+) -> dict[str, Any]:
     """Batch 1 against batch `BATCH`: the share of identical texts, each row that differs, and wall time."""
 
     def run(batch: int) -> list[Generation]:
-        return decode(denoiser, texts.prompts, sampler=sampler, budget=budget, batch=batch, rows=texts.rows)
+        unmasker = order if order is not None and sampler == "learned" else sampler
+        return decode(denoiser, texts.prompts, sampler=unmasker, budget=budget, batch=batch, rows=texts.rows)
 
     began = time.monotonic()
     alone, together = run(1), run(BATCH)
@@ -68,13 +72,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--problems", type=int, default=256)
     parser.add_argument("--budgets", type=int, nargs="+", default=[4, 8])
-    parser.add_argument("--samplers", nargs="+", default=[*SAMPLERS, *VARIANTS])
+    parser.add_argument("--samplers", nargs="*", default=[*SAMPLERS, *VARIANTS])
+    parser.add_argument("--order", type=Path, help="folder of a learned order, measured too, as `learned`")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="folder that gets record.json")
     given = parser.parse_args()
     denoiser = load_denoiser("wordprob", device=given.device, dtype=torch.float32)
     chosen = first_problems(denoiser, make_task("wordprob"), "validation", given.problems).chosen
     texts = Texts([problem.example.prompt for problem in chosen], [problem.row for problem in chosen])
+    order = None if given.order is None else load_order(given.order, given.device)
+    samplers = [*given.samplers, *([] if order is None else ["learned"])]
     path = None if given.out is None else given.out / "record.json"
     found = provenance(given.device)
     found["commit"] = found["commit"] or os.environ.get("COMMIT")
@@ -82,10 +89,10 @@ def main() -> int:
     if path is not None and path.is_file():
         record["cells"] = json.loads(path.read_text(encoding="utf-8"))["cells"]
     done = {(cell["sampler"], cell["budget"], cell["problems"]) for cell in record["cells"]}
-    for budget, sampler in itertools.product(given.budgets, given.samplers):
+    for budget, sampler in itertools.product(given.budgets, samplers):
         if (sampler, budget, len(texts.rows)) in done:
             continue
-        cell = compare(denoiser, texts, sampler, budget)
+        cell = compare(denoiser, texts, sampler, budget, order)
         print(f"{sampler:28s} T={budget:<3d} identical {cell['identical']:.4f}", file=sys.stderr, flush=True)
         for row in cell["differing"]:
             print(f"  row {row['row']}: {row['alone']!r} alone, {row['together']!r}", file=sys.stderr, flush=True)

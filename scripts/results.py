@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from results_speed import render_caches, render_independence, render_speed
 
 ROOT = Path(__file__).parents[1]
-WITH_TABLES = ("README.md", "docs/results.md", *(f"docs/guides/{name}.md" for name in ("exact", "measuring")))
+WITH_TABLES = ("README.md", "docs/results.md", *(f"docs/guides/{name}.md" for name in ("exact", "measuring", "speed")))
 PAGES = tuple(ROOT / page for page in WITH_TABLES)
 SLOT = re.compile(r"(<!-- results: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
