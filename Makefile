@@ -18,11 +18,12 @@ test: $(VENV)/.installed
 check: $(VENV)/.installed
 	@$(MAKE) --no-print-directory -j 3 lint types fast
 
-# tests of adapters import whole libraries of other people, which takes longer than `check` may
-IMPORTS_MUCH := --ignore=tests/serve --ignore=tests/evaluate/test_harness.py
+# rooms whose tests import whole libraries of other people, or load and fit networks of every family: longer than `check` may
+LEFT_TO_TEST := $(addprefix --ignore=tests/,serve recipes evaluate/test_harness.py denoisers/families \
+	denoisers/test_from_transformers.py $(addprefix train/test_,big_denoisers.py lora.py features.py several_processes.py))
 
 fast: $(VENV)/.installed
-	@$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 $(IMPORTS_MUCH)
+	@$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 $(LEFT_TO_TEST)
 
 lint: $(VENV)/.installed
 	@$(BIN)/ruff check --quiet
