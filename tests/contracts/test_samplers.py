@@ -330,6 +330,7 @@ def test_an_editor_does_take_back(unmasker):
     assert masked_again > 0
 
 
+@pytest.mark.slow
 @every_unmasker
 @some_examples(4)
 @given(canvas=canvases(), seed=st.integers(0, 3))
@@ -387,6 +388,7 @@ def test_a_row_does_not_depend_on_padding_order_or_neighbours(unmasker, canvas, 
         assert_same(getattr(among, name)[back], getattr(alone, name))
 
 
+@pytest.mark.slow
 @every_sampler
 @some_examples(4)
 @given(canvas=canvases(), seed=st.integers(0, 3))
@@ -435,6 +437,7 @@ def test_another_seed_gives_another_answer_where_tokens_are_drawn(name):
     assert not torch.equal(one, two)
 
 
+@pytest.mark.slow
 @every_sampler
 def test_a_row_is_the_same_alone_and_in_batches_of_2_7_and_32(unmasker):
     """Short and long neighbours, nearly finished ones, padding on one side or the other: tokens and steps stay."""
