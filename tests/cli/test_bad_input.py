@@ -213,6 +213,7 @@ def foreign(tmp_path: Path) -> Path:
     return tmp_path / "foreign"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [[], ["--overwrite"]])
 def test_a_folder_of_something_else_is_never_emptied(refused, sums: Path, foreign: Path, extra: list[str]) -> None:
     command = words("fit --task jsonl --data {sums} --preset tiny --out {out}", sums=sums, out=foreign)
@@ -220,6 +221,7 @@ def test_a_folder_of_something_else_is_never_emptied(refused, sums: Path, foreig
     assert (foreign / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["fit", "learn"])
 def test_the_folder_of_another_run_is_refused_with_the_difference(
     run, refused, sums: Path, denoiser: Path, tmp_path: Path, verb: str

@@ -53,6 +53,7 @@ def test_the_recipe_closes_nearly_all_of_the_gap() -> None:
         assert (best - found.nll) / (best - goal) > 0.9, family
 
 
+@pytest.mark.slow
 def test_it_learns_from_texts_and_denoiser_calls_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the exact NLL scrambled every parameter still moves as before: it selects, and does nothing else."""
     joint = random_joint(2, 3, 2)
