@@ -286,6 +286,7 @@ def test_a_step_reveals_masked_positions_only_and_advances_and_changes_no_input(
         canvas = canvas.reveal(positions, torch.zeros_like(canvas.tokens))
 
 
+@pytest.mark.slow
 @every_editor
 @some_examples(8)
 @given(canvas=canvases(), seed=st.integers(0, 3))
@@ -316,6 +317,7 @@ def test_an_edit_changes_no_input_and_its_own_promises_hold(unmasker, canvas, se
     assert not canvas.masked.any()
 
 
+@pytest.mark.slow
 @every_editor
 def test_an_editor_does_take_back(unmasker):
     """So that nothing here is true for want of anything to do."""
@@ -411,6 +413,7 @@ def test_decode_ends_within_budget_counts_its_calls_and_touches_nothing_else(unm
         assert_same(first.nfe, first.steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [*FIXED_QUOTA, *(f"{name}:pace=exact" for name in UNMASKERS)])
 @some_examples(4)
 @given(canvas=canvases())

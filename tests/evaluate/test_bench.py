@@ -57,6 +57,7 @@ def test_baselines_run_at_the_orders_mean_and_maximum_steps(small, thrifty):
             assert row.versus.sampler == "ours"
 
 
+@pytest.mark.slow
 def test_an_order_can_run_one_per_step_too(small, thrifty):
     rows = small(orders={"ours": thrifty()}, budgets=[4], one_per_step=["ours", "top-prob"])
     single = {row.sampler: row for row in rows if row.budget == 12}
@@ -64,6 +65,7 @@ def test_an_order_can_run_one_per_step_too(small, thrifty):
     assert all(row.steps_min == row.steps_max == 12 for row in single.values())
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_curve_with_one_area(small, tmp_path):
     rows = small(samplers=["margin"], budgets=[3], sweeps=["threshold.level=0.02,0.05", "margin.block=4,6"], count=6)
     found = {(row.sampler, row.budget): row.family for row in rows}
@@ -94,6 +96,7 @@ def test_the_slow_sampler_is_run_and_is_the_scale_of_retention(small, thrifty):
     assert all(row.retention is None for row in small(samplers=["margin"], budgets=[3]))
 
 
+@pytest.mark.slow
 def test_several_seeds_are_summed_up_and_one_is_tested(small, tmp_path):
     rows = small(samplers=["iid", "top-prob"], budgets=[3], seeds=[2, 0, 2], against="top-prob")
     assert [(row.sampler, row.seed) for row in rows] == [("iid", 2), ("iid", 0), ("top-prob", 2), ("top-prob", 0)]
@@ -176,6 +179,7 @@ def test_an_order_under_the_same_label_must_be_the_same(small, thrifty):
     assert row.steps_mean == 3
 
 
+@pytest.mark.slow
 def test_records_of_another_split_are_refused(small, denoiser, task, tmp_path):
     small(samplers=["random"], budgets=[2])
     with pytest.raises(UserError, match="split 'test' there, 'validation' here"):

@@ -63,6 +63,7 @@ def test_the_records_of_a_bench_on_validation_say_it_too_but_never_those_on_test
         read_slow(tmp_path / "test", denoiser, task)
 
 
+@pytest.mark.slow
 def test_what_cannot_say_it_is_refused(denoiser, task, tmp_path):
     bench(denoiser, task, "validation", samplers=["margin"], budgets=[3], count=4, out=tmp_path)
     with pytest.raises(UserError, match="holds no sampler at one position per step"):

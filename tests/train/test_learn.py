@@ -159,6 +159,7 @@ def test_rules_are_chosen_at_the_end_and_kept_with_what_chose_them(make_denoiser
     assert loaded.card["validation"] == result.validation == {"accuracy": 0.25}
 
 
+@pytest.mark.slow
 def test_validation_is_called_when_due_and_changes_nothing(make_denoiser, learn_config, tmp_path):
     asked = []
 
