@@ -6,7 +6,7 @@
 A table stands between `<!-- results: NAME -->` and `<!-- end -->`, where docs/records/NAME holds one of
     table.json    with the first line of records.jsonl as header.json, from `unmask bench`
     exact.jsonl   from `unmask exact`
-    record.json   from a script in benchmarks/ (`NAME:speed`, `:caches` and `:independence`: see results_speed.py)
+    record.json   from a script in benchmarks/ (`NAME:speed` and what else results_speed.py has)
 `<!-- results: NAME:sentence -->` (or `:seconds`) takes one sentence of an exact.jsonl instead. No number
 is typed by hand.
 """
@@ -21,10 +21,11 @@ from typing import Any
 from unmask.exact.gap import Cell, summaries
 
 sys.path.insert(0, str(Path(__file__).parent))
-from results_speed import render_caches, render_independence, render_speed
+from results_speed import load_sentence, render_caches, render_independence, render_policy, render_speed
 
 ROOT = Path(__file__).parents[1]
-WITH_TABLES = ("README.md", "docs/results.md", *(f"docs/guides/{name}.md" for name in ("exact", "measuring", "speed")))
+GUIDES = ("exact", "measuring", "speed", "big-denoisers", "checkpoints")
+WITH_TABLES = ("README.md", "docs/results.md", *(f"docs/guides/{name}.md" for name in GUIDES))
 PAGES = tuple(ROOT / page for page in WITH_TABLES)
 SLOT = re.compile(r"(<!-- results: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -193,6 +194,8 @@ PARTS = {
     "speed": render_speed,
     "caches": render_caches,
     "independence": render_independence,
+    "policy": render_policy,
+    "load": load_sentence,
 }
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/guides/speed.md: decode speed by part, and row independence, from their records."""
+"""What the guides say of speed, memory and cost: a table or a sentence for each kind of record in benchmarks/."""
 
 import json
 from pathlib import Path
@@ -92,3 +92,27 @@ def render_independence(folder: Path) -> str:
     made = f"commit `{record['commit']}`, torch {record['torch']}, {record['device']}"
     said = "Texts that differ:" if told else "No text differs."
     return "\n".join([*lines, "", said, *told, "", f"{where}; {made}; records: `docs/records/{folder.name}`."]) + "\n"
+
+
+def render_policy(folder: Path) -> str:
+    """The policy's share of the operations, from benchmarks/policy_cost.py."""
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    lines = ["| positions, prompt included | policy / denoiser, first step | over a decode |", "|---|---|---|"]
+    for cell in record["cells"]:
+        shares = (f"{100 * cell[name]:.5f} %" for name in ("share_first_step", "share_mean"))
+        lines.append(f"| {cell['positions']:,} | {' | '.join(shares)} |")
+    response = record["cells"][0]["response"]
+    told = f"A response of {response} positions; commit `{record['commit']}`; records: `docs/records/{folder.name}`."
+    return "\n".join([*lines, "", told]) + "\n"
+
+
+def load_sentence(folder: Path) -> str:
+    """How much memory loading takes, from benchmarks/load_memory.py."""
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    (case,) = record["cases"]
+    return (
+        f"Loading takes one copy of the weights: a checkpoint of {case['parameters'] / 1e9:.2f} B parameters in\n"
+        f"LLaDA's layout ({case['weight_bytes'] / 1e9:.2f} GB, {record['shape']['shards']} shards) peaked at "
+        f"{case['rise_over_weights']:.2f} times its weights above what the\nprocess held before, "
+        f"{case['peak_over_weights']:.2f} times with it ([record](../records/{folder.name}/record.json)).\n"
+    )

@@ -20,7 +20,7 @@ def results() -> ModuleType:
     return module
 
 
-GUIDES = ("exact", "measuring", "speed")
+GUIDES = ("exact", "measuring", "speed", "big-denoisers", "checkpoints")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/results.md", *(f"docs/guides/{name}.md" for name in GUIDES)])

@@ -11,9 +11,11 @@ from rich.table import Table
 from unmask.evaluate.records import digest
 from unmask.evaluate.table import TableRow, tested_seed
 
+NOT_RECIPE = ("seed", "device", "accumulate")  # settings that change an order by chance or rounding only
+
 
 class Learning(NamedTuple):
-    """How an order was learned. recipe: digest of all settings but the seed."""
+    """How an order was learned. recipe: digest of all settings but `NOT_RECIPE`."""
 
     recipe: str
     seed: int
@@ -41,7 +43,7 @@ def learning_of(order: object) -> Learning | None:
     settings = card.get("learn") if isinstance(card, Mapping) else None
     if not isinstance(settings, Mapping) or type(settings.get("seed")) is not int:
         return None
-    same = {name: value for name, value in settings.items() if name not in ("seed", "device")}
+    same = {name: value for name, value in settings.items() if name not in NOT_RECIPE}
     return Learning(digest(same)[:16], settings["seed"])
 
 
