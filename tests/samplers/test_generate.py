@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -41,7 +41,8 @@ class Scripted:
         self.calls += 1
         ids = [*self.codec.encode(self.response), self.codec.end_token, *self.codec.encode(self.after)]
         ids = torch.tensor(ids + [self.codec.end_token] * (self.response_length - len(ids)))
-        place = canvas.masked.nonzero()[:, 1] - (canvas.tokens.shape[1] - self.response_length)
+        behind = self.response_length + len(self.codec.closing)
+        place = canvas.masked.nonzero()[:, 1] - (canvas.tokens.shape[1] - behind)
         logits = torch.zeros(len(place), self.codec.vocabulary, dtype=torch.float64)
         logits[torch.arange(len(place)), ids[place]] = 12 - place.double() / 10
         return Denoised.from_logits(canvas, logits)
@@ -49,7 +50,7 @@ class Scripted:
 
 @pytest.fixture
 def scripted(codec):
-    return lambda response=RESPONSE, **options: Scripted(codec, response, **options)
+    return lambda response=RESPONSE, **options: Scripted(options.pop("codec", codec), response, **options)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +90,9 @@ def test_a_row_ends_once_all_left_of_a_stop_string_is_written(scripted, codec):
     assert found.probability[until:] == [None] * (24 - until)
 
 
-def test_a_stop_string_does_not_end_a_row_with_a_gap_on_its_left(scripted):
-    """Right to left, the first position is written last: nothing may end before that."""
+@pytest.mark.parametrize("template", ["{prompt} ->", "{prompt} ->{response}>>"])
+def test_a_stop_string_does_not_end_a_row_with_a_gap_on_its_left(scripted, codec, template):
+    """Right to left, the first position is written last: nothing may end before that, whatever closes the canvas."""
 
     class RightToLeft(type(make_sampler("left-to-right"))):
         def select(self, canvas, denoised, written, state, draws):
@@ -98,7 +100,8 @@ def test_a_stop_string_does_not_end_a_row_with_a_gap_on_its_left(scripted):
             last = canvas.masked & (canvas.masked.flip(-1).cumsum(-1).flip(-1) == 1)
             return chosen._replace(positions=last), state
 
-    (found,) = decode(scripted(), ["1+2?"], sampler=RightToLeft(), budget=24, stop=["####"])
+    framed = scripted(codec=replace(codec, template=template))
+    (found,) = decode(framed, ["1+2?"], sampler=RightToLeft(), budget=24, stop=["####"])
     assert found.steps == 24
     assert found.text == RESPONSE.partition("####")[0]
     assert found.stopped

@@ -18,6 +18,8 @@ QWEN_PIECES = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+QWEN_CLASSES = ("DreamTokenizer", "Qwen2Tokenizer", "Qwen2TokenizerFast")
+
 
 def make_codec(folder: Path, frame: Mapping[str, Any], chat: str | None, config: NetworkConfig) -> Codec:
     """The tokenizer of a folder with the special tokens of its family, or those a codec.json beside it names instead.
@@ -67,8 +69,16 @@ def find_tokenizer(folder: Path) -> Tokenizer:
 def merged_tokenizer(folder: Path) -> Tokenizer:
     """The byte-level tokenizer of the Qwen2 family from vocab.json, merges.txt and the added tokens.
 
-    Raises UserError naming the file that is missing, damaged, or gives a token another id than it says.
+    Raises UserError naming the file that is missing, damaged, or gives a token another id than it says, or if the
+    tokenizer is of another kind: vocab.json and merges.txt do not tell where a text is cut, and others cut elsewhere.
     """
+    path = folder / "tokenizer_config.json"
+    about_all = read_json(path)
+    if (kind := about_all.get("tokenizer_class")) not in QWEN_CLASSES:
+        raise UserError(
+            f"{path} has tokenizer_class {kind!r}, and how that one cuts a text is not known here (known: "
+            f"{', '.join(QWEN_CLASSES)}); copy its tokenizer.json there"
+        )
     vocabulary, merges = read_json(folder / "vocab.json"), read_merges(folder / "merges.txt")
     try:
         tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
@@ -82,8 +92,7 @@ def merged_tokenizer(folder: Path) -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    path = folder / "tokenizer_config.json"
-    added = read_json(path).get("added_tokens_decoder") or {}
+    added = about_all.get("added_tokens_decoder") or {}
     for place, about in sorted(added.items(), key=lambda item: int(item[0])):
         token = AddedToken(about["content"], normalized=False, special=True)  # what is not special is one piece too
         tokenizer.add_special_tokens([token])

@@ -117,7 +117,7 @@ def decode(
     for index in _similar_lengths(canvas, batch):
         part = crop(canvas.take(index), getattr(denoiser, "multiple", 1))
         part = part.to(getattr(denoiser, "device", canvas.tokens.device))
-        length = int(part.masked[0].sum())  # of the response, where `stops` is given
+        response = part.masked[0]  # the columns of every row's, where `stops` is given
         decoded = decode_canvas(
             passes,
             part,
@@ -126,7 +126,7 @@ def decode(
             temperature=temperature,
             on_step=None if on_step is None else _numbered(on_step, index),
             log_probs=log_probs,
-            stop=_stop_rule(stops, codec, length) if stops and codec is not None else None,
+            stop=_stop_rule(stops, codec, response) if stops and codec is not None else None,
         )
         for row, place in enumerate(index.tolist()):
             prompt = None if texts is None else texts[place]
@@ -237,12 +237,15 @@ def find_stop(text: str, stops: Sequence[str]) -> int | None:
     return min((at for at in map(text.find, stops) if at >= 0), default=None)
 
 
-def _stop_rule(stops: Sequence[str], codec: Codec, length: int) -> Callable[[Canvas], Tensor]:
-    """True for rows whose response, as far as it is written without a gap, contains a stop string."""
+def _stop_rule(stops: Sequence[str], codec: Codec, response: Tensor) -> Callable[[Canvas], Tensor]:
+    """True for rows whose response, as far as it is written without a gap, contains a stop string.
+
+    response: bool [L], its columns.
+    """
 
     def ended(canvas: Canvas) -> Tensor:
-        gapless = (~canvas.masked[:, -length:]).long().cumprod(dim=-1).sum(dim=-1).tolist()
-        responses = canvas.tokens[:, -length:].tolist()
+        gapless = (~canvas.masked[:, response]).long().cumprod(dim=-1).sum(dim=-1).tolist()
+        responses = canvas.tokens[:, response].tolist()
         texts = [codec.decode(tokens[:count]) for tokens, count in zip(responses, gapless, strict=True)]
         found = [find_stop(text, stops) is not None for text in texts]
         return torch.tensor(found, device=canvas.tokens.device)

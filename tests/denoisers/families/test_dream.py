@@ -110,7 +110,14 @@ def moved(folder):
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
+def of_another_kind(folder):
+    """GPT-2 has a vocab.json and a merges.txt too, and cuts texts by other rules."""
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "GPT2Tokenizer"}))
+
+
 SPOILED = {
+    "another kind": (of_another_kind, r"has tokenizer_class 'GPT2Tokenizer'.*copy its tokenizer\.json there"),
     "no merges": (lambda folder: (folder / "merges.txt").unlink(), r"there is no merges\.txt in"),
     "a broken line": (
         lambda folder: (folder / "merges.txt").write_text("#version: 0.2\nH o\nx\n"),
