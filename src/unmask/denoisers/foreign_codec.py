@@ -73,8 +73,8 @@ def merged_tokenizer(folder: Path) -> Tokenizer:
     tokenizer is of another kind: vocab.json and merges.txt do not tell where a text is cut, and others cut elsewhere.
     """
     path = folder / "tokenizer_config.json"
-    about_all = read_json(path)
-    if (kind := about_all.get("tokenizer_class")) not in QWEN_CLASSES:
+    config = read_json(path)
+    if (kind := config.get("tokenizer_class")) not in QWEN_CLASSES:
         raise UserError(
             f"{path} has tokenizer_class {kind!r}, and how that one cuts a text is not known here (known: "
             f"{', '.join(QWEN_CLASSES)}); copy its tokenizer.json there"
@@ -92,7 +92,7 @@ def merged_tokenizer(folder: Path) -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    added = about_all.get("added_tokens_decoder") or {}
+    added = config.get("added_tokens_decoder") or {}
     for place, about in sorted(added.items(), key=lambda item: int(item[0])):
         token = AddedToken(about["content"], normalized=False, special=True)  # what is not special is one piece too
         tokenizer.add_special_tokens([token])
