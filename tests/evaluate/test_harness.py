@@ -93,6 +93,14 @@ def test_a_single_token_has_its_exact_probability(lettered, joint) -> None:
     assert found == pytest.approx(exact(joint, "ab", "c"))
 
 
+def test_what_closes_every_canvas_is_seen_by_a_likelihood_too(lettered, joint) -> None:
+    """As BERT's [SEP] is: here the letter `b`, so that p(c | a, b at the end) is known."""
+    framed = replace(lettered, codec=letters("{prompt}{response}b"), context=3)
+    ((found, _),) = UnmaskLM(framed, mc_samples=1).loglikelihood([ask("loglikelihood", "a", "c")])
+    of_three = joint.sum(dim=-1)  # the table has a fourth letter, which is not on the canvas
+    assert found == pytest.approx(log(of_three[0, 2, 1] / of_three[0, :, 1].sum()))
+
+
 def test_exactly_the_text_that_is_decoded_one_position_a_step_is_greedy(lettered) -> None:
     codec = replace(letters(), template="{prompt}")
     written = decode(lettered, ["ab"], budget=2, response_length=2, codec=codec)[0].text

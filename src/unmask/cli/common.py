@@ -18,13 +18,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
-from unmask.train.precision import multiplies_bfloat16
-
-DTYPES: dict[str, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+from unmask.train.precision import DTYPES, multiplies_bfloat16
 
 
 class Command(Protocol):

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 
-from unmask.cli.common import DTYPES, Machine, say
+from unmask.cli.common import Machine, say
 from unmask.cli.orders import load_orders
 from unmask.core.errors import UserError
 from unmask.denoisers.hub import load_denoiser
 from unmask.evaluate.records import find_records, provenance, read_usable
 from unmask.evaluate.verify import Replay, choose, verify
 from unmask.tasks import make_task
+from unmask.train.precision import DTYPES
 
 TOLD = ("package", "commit", "torch", "device", "threads")  # of a header: what may explain a difference
 

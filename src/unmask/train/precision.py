@@ -1,9 +1,15 @@
-"""Which precision to train in, where the settings leave it to the machine."""
+"""Precisions by name, and which to train in where the settings leave it to the machine."""
 
 import torch
 
 from unmask.core.registry import check_name
 
+# What a denoiser may be loaded in.
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 # `auto` becomes one of the others before a run starts, so that what a run records is what it used.
 PRECISIONS = ("auto", "bf16", "fp32")
 

@@ -30,8 +30,7 @@ from unmask.samplers.decode import decode_canvas
 from unmask.samplers.generate import ForBudget, Sampler, decode
 from unmask.samplers.options import check_whole
 from unmask.samplers.top_prob import TopProb
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from unmask.train.precision import DTYPES
 
 
 class _Pair(NamedTuple):
@@ -225,9 +224,10 @@ class UnmaskLM(LM):  # type: ignore[misc]
         return pair
 
     def _canvas(self, pair: _Pair) -> Canvas:
-        """One row with the whole text written, and in `masked` what is asked about."""
-        tokens = torch.tensor([pair.context + pair.text], device=self.device)
-        masked = torch.arange(tokens.shape[1], device=self.device)[None] >= len(pair.context)
+        """One row with the whole text and what closes it written, and in `masked` what is asked about."""
+        tokens = torch.tensor([pair.context + pair.text + self.codec.closing], device=self.device)
+        masked = torch.zeros_like(tokens, dtype=torch.bool)
+        masked[:, len(pair.context) : len(pair.context) + len(pair.text)] = True
         return Canvas.make(tokens, masked, max(1, len(pair.text)), row=torch.tensor([pair.row], device=self.device))
 
     def _bound(self, pair: _Pair) -> float:
