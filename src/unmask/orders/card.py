@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from unmask.orders.folder import LearnedOrder
 
-STUB = "# A learned order, made with unmask"  # what `save_order` writes where it is given no card
 HEAD = """---
 library_name: unmask
 tags:

@@ -18,6 +18,7 @@ from unmask.samplers.budgeted import Budgeted
 from unmask.samplers.learned import DecodeRule, Learned
 
 FORMAT, VERSION = "unmask-order", 1
+STUB = "# A learned order, made with unmask"  # the card of an order that was given none
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def save_order(order: LearnedOrder, folder: Path, readme: str | None = None) -> 
             "card": order.card,
         }
         write_json(temporary / "config.json", config)
-        card = readme or "# A learned order, made with unmask\n"
+        card = readme or f"{STUB}\n"
         (temporary / "README.md").write_text(card, encoding="utf-8")
 
 

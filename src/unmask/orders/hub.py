@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unmask.core.errors import UserError
-from unmask.orders.card import STUB, Measured, local_paths, model_card, with_head
-from unmask.orders.folder import LearnedOrder, load_order, save_order
+from unmask.orders.card import Measured, local_paths, model_card, with_head
+from unmask.orders.folder import STUB, LearnedOrder, load_order, save_order
 
 FILES = ("README.md", "config.json", "model.safetensors")
 
