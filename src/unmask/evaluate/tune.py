@@ -26,6 +26,7 @@ FORMAT, VERSION = "unmask-tuning", 1
 # Samplers whose option sets the number of steps, with values from few steps to many.
 ADAPTIVE: dict[str, tuple[str, tuple[float, ...]]] = {
     "threshold": ("level", (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)),
+    "frontier": ("level", (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)),
     "factor": ("factor", (8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.1, 0.03)),
     "entropy-bounded": ("bound", (3.0, 1.0, 0.5, 0.3, 0.1, 0.03, 0.01, 0.003)),
     "klass": ("level", (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)),

@@ -15,6 +15,7 @@ from unmask.samplers.end_of_text import END_RULES, EndOfText
 from unmask.samplers.entropy import Entropy
 from unmask.samplers.entropy_bounded import EntropyBounded
 from unmask.samplers.factor import Factor
+from unmask.samplers.frontier import Frontier
 from unmask.samplers.halton import Halton
 from unmask.samplers.iid import IID
 from unmask.samplers.klass import KLASS
@@ -40,6 +41,7 @@ SAMPLERS: dict[str, type[AnyUnmasker]] = {
     "margin": Margin,
     "entropy": Entropy,
     "threshold": Threshold,
+    "frontier": Frontier,
     "factor": Factor,
     "entropy-bounded": EntropyBounded,
     "klass": KLASS,
