@@ -409,7 +409,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 }
 QUICK = {
     "rows": 4, "budget": 2, "repeats": 2, "loop_rows": 3, "loop_steps": 6, "loop_response": 24, "loop_repeats": 1,
-    "memory_rows": 8, "memory_loop_rows": 2, "memory_length": 256, "memory_vocabulary": 60_000, "memory_width": 16,
+    "memory_rows": 16, "memory_loop_rows": 2, "memory_length": 256, "memory_vocabulary": 60_000, "memory_width": 16,
     "start_repeats": 1, "cache_count": 8, "cache_budget": 6,
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ def test_every_part_runs_and_says_with_what(tmp_path: Path) -> None:
     assert found["flops"]["share"] <= 0.08
     assert all(loop["same_tokens_and_nfe_in_float64"] for loop in found["loops"].values())
     assert found["memory"]["ours_over_bare"] < 0.5
-    assert found["memory"]["drawn_over_bare"] < 0.8, "at so small a vocabulary a piece in float64 weighs much"
+    assert found["memory"]["drawn_over_bare"] < 0.5
     assert found["caches"]["exact"]["same_text"] == 1
     assert all(case["ratio"]["median"] > 0 for case in found["overhead"].values())
     subprocess.run([*command, "--parts", "flops"], cwd=ROOT, env=environment, capture_output=True, check=True)

@@ -10,6 +10,7 @@ from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection, State, Stateless
 from unmask.samplers.options import check_options, number
+from unmask.samplers.pick import pick_from_level
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Frontier(Stateless):
     def select(
         self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws
     ) -> tuple[Selection, State]:
-        """All with p1 >= level, and the first."""
+        """All with p1 >= level, the leftmost counting as certain."""
         confidence = denoised.to_rows(denoised.top2[:, 0], NEG_INF)  # [B, L]
-        first = canvas.masked & (canvas.masked.cumsum(-1) == 1)
-        return Selection(first | (canvas.masked & (confidence >= self.level)), confidence), state
+        score = confidence.masked_fill(canvas.masked.cumsum(-1) == 1, 1.0)  # what is written is not read
+        return Selection(pick_from_level(canvas, score, self.level), score), state
