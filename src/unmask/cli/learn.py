@@ -51,11 +51,19 @@ class Learn:
     budgets: Annotated[tuple[int, ...], AS_PRESET] = ()
     """Most steps per response; one network serves them all."""
     updates: Annotated[int | None, WHOLE, AS_PRESET] = None
-    """How many updates of both stages together, shared between them as in the preset."""
+    """How many updates of all stages together, shared among them as in the preset."""
     bound_updates: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Updates of the first stage, on the bound with a posterior that sees the text."""
     policy_updates: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Updates of the second stage, on the policy's own paths."""
+    taught_updates: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Updates of the third stage, on what a slow decode shows to be right on canvases the policy reached; 0: none."""
+    taught_rounds: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Rounds of it: each walks anew, with the policy as it has become by then."""
+    taught_batches: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Batches of --rows prompts that a round walks."""
+    teacher: Annotated[str | None, WORD, AS_PRESET] = None
+    """The slow decode: NAME:key=value,..."""
     texts: Annotated[str | None, WORD, AS_PRESET] = None
     """own: learn from right answers that the denoiser writes first; data: from the responses of the task."""
     own_count: Annotated[int | None, WHOLE, AS_PRESET] = None
@@ -103,16 +111,14 @@ class Learn:
         check_name(self.task, TASKS, "task", hint="unmask list tasks")
         preset = learn_preset(self.preset or (self.task if self.task in LEARN_PRESETS else "base"))
         names = (
-            "data", "bound_updates", "policy_updates", "texts", "own_count", "own_sampler", "rows", "samples", "rate",
+            "data", "bound_updates", "policy_updates", "taught_updates", "taught_rounds", "taught_batches", "teacher",
+            "texts", "own_count", "own_sampler", "rows", "samples", "rate",
             "price", "likelihood", "miss", "components", "denoiser_update",
             "accumulate", "lora_rank", "features", "feature_batches",
         )  # fmt: skip
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.updates is not None:
-            whole = preset.bound_updates + preset.policy_updates
-            bound = given.get("bound_updates", round(self.updates * preset.bound_updates / whole))
-            check_number("--bound-updates", bound, 0, self.updates)
-            given |= {"bound_updates": bound, "policy_updates": self.updates - bound}
+            given |= shared_out(self.updates, preset, given)
         if self.budgets:
             given["budgets"] = self.budgets
         if self.machine.dtype is not None:
@@ -123,8 +129,9 @@ class Learn:
         """Learn, and say where the order is."""
         check_given(self, 1, float("inf"), "updates", "rows", "own_count", "components")
         check_given(self, 1, float("inf"), "accumulate", "lora_rank", "feature_batches")
+        check_given(self, 1, float("inf"), "taught_rounds", "taught_batches")
         check_given(self, 1, float("inf"), "checkpoint_every", "validate_every", "rule_count")
-        check_given(self, 0, float("inf"), "bound_updates", "policy_updates")
+        check_given(self, 0, float("inf"), "bound_updates", "policy_updates", "taught_updates")
         check_given(self, 2, float("inf"), "samples")
         check_given(self, 0, 1, "rate")
         check_given(self, 0, 1000, "price", "likelihood", "miss")
@@ -154,6 +161,17 @@ class Learn:
                 f"{found['steps_mean']:.2f} [{found['steps_min']}, {found['steps_max']}] steps by {describe(rule)}"
             )
         print(result.folder)
+
+
+def shared_out(updates: int, preset: LearnConfig, given: dict[str, Any]) -> dict[str, int]:
+    """`updates` among the stages as the preset shares its own; those given stay, and the second stage has the rest."""
+    found = {
+        name: int(given.get(name, round(updates * getattr(preset, name) / preset.updates)))
+        for name in ("bound_updates", "taught_updates")
+    }
+    check_number("--bound-updates", found["bound_updates"], 0, updates)
+    check_number("--taught-updates", found["taught_updates"], 0, updates - found["bound_updates"])
+    return found | {"policy_updates": updates - sum(found.values())}
 
 
 def learn_order(

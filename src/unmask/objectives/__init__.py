@@ -8,6 +8,7 @@ from torch import Tensor
 from unmask.objectives.bound import Bound, bound_surrogate
 from unmask.objectives.denoising import DenoisingLoss, denoising_loss, mask_for_denoising, stratified_times
 from unmask.objectives.elbo import StepTerm, step_term
+from unmask.objectives.imitation import imitation_loss
 from unmask.objectives.on_policy import PathLikelihoods, path_log_likelihoods
 from unmask.objectives.reward import reward_surrogate
 from unmask.objectives.rloo import rloo_surrogate, stratified_steps
@@ -38,6 +39,7 @@ __all__ = [
     "bound_surrogate",
     "denoising_loss",
     "draw_orders",
+    "imitation_loss",
     "importance_bound",
     "log_mean_exp",
     "log_prefix",

@@ -8,24 +8,22 @@ and is differentiable as it stands (decision 009).
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
-from unmask.core.files import read_json, replacing, write_json
+from unmask.core.files import read_json, write_json
 from unmask.core.order import Order
 from unmask.denoisers.base import Denoised, Denoiser
-from unmask.denoisers.folder import write_weights
 from unmask.objectives import Credit, log_mean_exp, tilted_paths
 from unmask.reveals.base import OrderPolicy
+from unmask.train.shards import reading_shard, shard_path, write_shard_file
 
 FORMAT, VERSION = "unmask-features", 1
 HEADER = "features.json"
@@ -35,7 +33,7 @@ HEADER = "features.json"
 class Kept:
     """What stays of a `Denoised`: all that order networks read, and how the clean tokens are seen; no vocabulary.
 
-    hidden is bfloat16, log_probs is of the clean tokens.
+    hidden is bfloat16, log_probs is of the clean tokens; None where nobody will ask.
     """
 
     where: Tensor
@@ -44,11 +42,11 @@ class Kept:
     top2: Tensor
     top2_tokens: Tensor
     entropy: Tensor
-    log_probs: Tensor
+    log_probs: Tensor | None
 
     def log_prob(self, tokens: Tensor) -> Tensor:
         """[M]: of the clean tokens, which are the only ones that can be asked for."""
-        return self.log_probs
+        return cast(Tensor, self.log_probs)
 
     def to_rows(self, values: Tensor, fill: float) -> Tensor:
         """As `Denoised.to_rows`."""
@@ -64,17 +62,17 @@ CANVAS = ("tokens", "masked", "valid", "step", "budget", "row")
 
 
 class Recorder:
-    """A denoiser that keeps what it said, on the CPU."""
+    """A denoiser that keeps what it said, on the CPU. texts: canvases hold clean tokens, to be seen too."""
 
-    def __init__(self, denoiser: Denoiser) -> None:
-        self.denoiser = denoiser
+    def __init__(self, denoiser: Denoiser, texts: bool = True) -> None:
+        self.denoiser, self.texts = denoiser, texts
         self.calls: list[dict[str, Tensor]] = []
 
     @torch.no_grad()
     def __call__(self, canvas: Canvas) -> Denoised:
         said = self.denoiser(canvas)
         hidden = None if said.hidden is None else said.hidden.bfloat16()
-        log_probs = said.log_prob(said.from_rows(canvas.tokens)).float()
+        log_probs = said.log_prob(said.from_rows(canvas.tokens)).float() if self.texts else None
         kept = Kept(said.where, said.shape, hidden, said.top2, said.top2_tokens, said.entropy, log_probs)
         found = {name: getattr(kept, name) for name in FIELDS}
         self.calls.append({name: value.cpu() for name, value in found.items() if value is not None})
@@ -115,9 +113,7 @@ def make_shard(
     """Walk K = `samples` tilted paths of each text, keeping what is seen on the way."""
     recorder = Recorder(denoiser)
     with torch.no_grad():
-        paths = tilted_paths(
-            clean, policy, recorder, draws=draws, samples=samples, credit=credit, with_entropy=False
-        )
+        paths = tilted_paths(clean, policy, recorder, draws=draws, samples=samples, credit=credit, with_entropy=False)
     return Shard(clean.to("cpu"), paths.order.steps.cpu(), paths.log_drawn.cpu(), recorder.calls)
 
 
@@ -151,11 +147,6 @@ def feature_bound(shard: Shard, policy: OrderPolicy, credit: Credit, price: floa
 # ---- on disk
 
 
-def shard_path(folder: Path, number: int) -> Path:
-    """Where shard `number` stands."""
-    return folder / f"shard-{number:05d}.safetensors"
-
-
 def open_features(folder: Path, identity: dict[str, Any], shards: int) -> None:
     """Begin a folder of features, or recognise it. Raises UserError if it is of another denoiser, task or setting.
 
@@ -179,11 +170,6 @@ def open_features(folder: Path, identity: dict[str, Any], shards: int) -> None:
     write_json(path, asked)
 
 
-def missing_shards(folder: Path, shards: int) -> Iterator[int]:
-    """The numbers of the shards that are yet to be made."""
-    return (number for number in range(shards) if not shard_path(folder, number).exists())
-
-
 def write_shard(folder: Path, number: int, shard: Shard) -> None:
     """Write one shard in one go."""
     tensors = {f"clean.{name}": getattr(shard.clean, name) for name in CANVAS}
@@ -191,20 +177,12 @@ def write_shard(folder: Path, number: int, shard: Shard) -> None:
     for call, found in enumerate(shard.calls):
         tensors |= {f"{call}.{name}": value for name, value in found.items()}
     sizes = {"calls": len(shard.calls), "rows": len(shard.clean.row)}
-    meta = json.dumps({"format": FORMAT, "version": VERSION, "number": number, **sizes})
-    with replacing(shard_path(folder, number)) as temporary:
-        write_weights(temporary, {name: value.contiguous() for name, value in tensors.items()}, {"meta": meta})
+    write_shard_file(shard_path(folder, number), tensors, header(number) | sizes)
 
 
 def read_shard(folder: Path, number: int) -> Shard:
     """Read one shard. Raises UserError naming the file if it is missing, damaged or not what it should be."""
-    path = shard_path(folder, number)
-    try:
-        with safe_open(path, framework="pt") as file:
-            meta = json.loads((file.metadata() or {}).get("meta", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if (meta.get("format"), meta.get("version"), meta.get("number")) != (FORMAT, VERSION, number):
-            raise ValueError(f"it says {meta}")
+    with reading_shard(shard_path(folder, number), header(number)) as (tensors, meta):
         clean = Canvas(*(tensors[f"clean.{name}"] for name in CANVAS))
         calls = [
             {name: tensors[f"{call}.{name}"] for name in FIELDS if f"{call}.{name}" in tensors}
@@ -213,8 +191,11 @@ def read_shard(folder: Path, number: int) -> Shard:
         if len(clean.row) != meta["rows"]:
             raise ValueError(f"{len(clean.row)} rows instead of {meta['rows']}")
         return Shard(clean, tensors["steps"], tensors["log_drawn"], calls)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it, and it is made again") from error
+
+
+def header(number: int) -> dict[str, Any]:
+    """What every shard says of itself."""
+    return {"format": FORMAT, "version": VERSION, "number": number}
 
 
 def on_device(shard: Shard, device: str) -> Shard:

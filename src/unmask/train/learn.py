@@ -32,6 +32,7 @@ from unmask.orders.folder import LearnedOrder, save_order
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.orders.posterior import PosteriorConfig, PosteriorNetwork, paced
 from unmask.reveals.score_ratio import ScoreLaw, at_temperature
+from unmask.samplers import make_sampler
 from unmask.samplers.learned import DecodeRule
 from unmask.tasks import make_task
 from unmask.tasks.base import Example, Task
@@ -41,7 +42,6 @@ from unmask.train.features import (
     effective_share,
     feature_bound,
     make_shard,
-    missing_shards,
     on_device,
     open_features,
     read_shard,
@@ -55,8 +55,11 @@ from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
 from unmask.train.own_texts import own_texts
 from unmask.train.precision import resolve_precision
 from unmask.train.processes import Piece, Prepared, Processes, lost_processes, open_processes
-from unmask.train.runs import claim_run, open_log
+from unmask.train.runs import Log, claim_run, open_log
 from unmask.train.schedule import trapezoid
+from unmask.train.shards import missing_shards
+from unmask.train.stage import StageLoss, Step
+from unmask.train.taught import Prompts, forget_lessons, taught_step
 
 
 class LearnResult(NamedTuple):
@@ -82,13 +85,6 @@ def posterior_law(config: LearnConfig, progress: float) -> ScoreLaw:
     if config.tau == 0:
         return paced
     return at_temperature(config.tau * (config.tau_end / config.tau) ** progress)
-
-
-class StageLoss(NamedTuple):
-    """loss: scalar, to minimise. report: numbers for the log, in nats unless the name says otherwise."""
-
-    loss: Tensor
-    report: dict[str, float]
 
 
 def bound_loss(
@@ -137,9 +133,7 @@ def policy_loss(
         )
         credits, drawn, entropy, misses, likelihood, order = tilted
     else:
-        paths = path_log_likelihoods(
-            clean, policy, denoiser, draws=draws, samples=config.samples, with_entropy=one_set
-        )
+        paths = path_log_likelihoods(clean, policy, denoiser, draws=draws, samples=config.samples, with_entropy=one_set)
         credits = credit.likelihood * paths.log_likelihood - credit.miss * paths.misses
         drawn, entropy, misses, order = paths.log_policy, paths.entropy, paths.misses, paths.order
         likelihood = paths.log_likelihood
@@ -220,6 +214,8 @@ def check_processes(config: LearnConfig, processes: Processes) -> None:
     """Raise a UserError on what cannot be done by several processes, or by such as these."""
     if config.features and processes.world > 1:
         raise UserError("features are made and learned from by one process; start it without a launcher")
+    if config.taught_updates and processes.world > 1:
+        raise UserError("the third stage is taught by one process; start it without a launcher, or leave it out")
     if config.denoiser_update != "frozen" and processes.sharded:
         raise UserError(f"denoiser_update {config.denoiser_update} needs whole weights; use DDP instead of FSDP")
 
@@ -227,7 +223,9 @@ def check_processes(config: LearnConfig, processes: Processes) -> None:
 def unused(config: LearnConfig) -> tuple[str, ...]:
     """Settings that do not matter as the others are."""
     rank = () if config.denoiser_update == "lora" else ("lora_rank",)
-    return (*rank, "features") if config.features else (*rank, "features", "feature_batches")
+    batches = () if config.features else ("feature_batches",)
+    taught = () if config.taught_updates else ("taught_updates", "taught_rounds", "taught_batches", "teacher")
+    return (*rank, "features", *batches, *taught)
 
 
 def let_learn(network: Network, config: LearnConfig) -> None:
@@ -288,9 +286,6 @@ def backward(
     return StageLoss(torch.tensor(total[0]), dict(zip(stages[0].report, total[1:], strict=True)))
 
 
-Step = Callable[[int], StageLoss]  # the gradient of update 0, 1, ... added up, and what it was the gradient of
-
-
 def online_step(
     config: LearnConfig,
     batches: Batches,
@@ -343,6 +338,32 @@ def make_features(
             clean, draws = texts_of(number, config, batches, processes)
             write_shard(folder, number, make_shard(clean, proposal, scorer, draws, config.samples, credit))
             line.show(number + 1, "batches walked")
+
+
+def teaching(
+    config: LearnConfig,
+    folder: Path,
+    batches: Batches,
+    task: Task,
+    denoiser: TextDenoiser,
+    policy: PolicyNetwork,
+    scorer: Callable[[Canvas], Denoised],
+    processes: Processes,
+    log: Log,
+) -> Step:
+    """The updates of the third stage, numbered as those of the whole run; prompts are none of an earlier stage."""
+    before = config.updates - config.taught_updates
+
+    def prompts(number: int) -> Prompts:
+        clean, draws = texts_of(before + number, config, batches, processes)
+        return Prompts(clean, batches.batch(before + number).examples, draws)
+
+    teacher = make_sampler(config.teacher, denoiser.codec.end_token)
+    step = taught_step(
+        config, folder, prompts, task, denoiser.codec, policy, scorer, teacher,
+        lambda update, words: log.show(before + update, words),
+    )  # fmt: skip
+    return lambda update: step(update - before)
 
 
 def features_step(config: LearnConfig, policy: PolicyNetwork, processes: Processes) -> Step | None:
@@ -411,19 +432,20 @@ def learn(
     if config.texts == "own":
         texts = write_texts(denoiser, task, config, out / "texts.jsonl", processes)
         batches = batches_of(texts, denoiser, config)
-    total, checkpoint = config.bound_updates + config.policy_updates, out / "checkpoint.safetensors"
+    total, checkpoint = config.updates, out / "checkpoint.safetensors"
     done = resume(processes, checkpoint, learners, optimizers)
     spread, scorer = make_scorer(processes, network, config)
     make_features(config, identity or {}, batches, policy, scorer, processes)
-    take = features_step(config, policy, processes)
-    take = take or online_step(config, batches, policy, posterior, scorer, processes)
     log = open_log(processes, out / "log.jsonl", total, done, "learn")
+    first = features_step(config, policy, processes)
+    first = first or online_step(config, batches, policy, posterior, scorer, processes)
+    last_stage = teaching(config, out / "lessons", batches, task, denoiser, policy, scorer, processes, log)
     order = LearnedOrder(policy, {}, {})
     seen: dict[str, float] = {}
     try:
         for update in range(done, total):
             learners.train()
-            stage = take(update)
+            stage = first(update) if update < total - config.taught_updates else last_stage(update)
             processes.sum_gradients(learners.parameters())
             norm = clip_gradient(learners.parameters(), config.clip)
             if not (torch.isfinite(stage.loss) and torch.isfinite(norm)):
@@ -449,6 +471,7 @@ def learn(
     card = {"learn": asdict(config), "validation": validation}
     finished = LearnedOrder(policy, rules, card)
     processes.on_main(lambda: save_order(finished, out / "order"))
+    processes.on_main(lambda: forget_lessons(out / "lessons"))
     if config.denoiser_update == "lora":
         processes.on_main(lambda: save_factors(network, config.lora_rank, out / "adapter"))
         merge_factors(network)

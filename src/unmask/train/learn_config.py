@@ -32,6 +32,9 @@ class LearnConfig:
     denoiser_update: `frozen`, or `joint`: the denoiser is trained along, in the second stage by the log-likelihood per
         position of the text along the paths walked; or `lora`: factors of rank `lora_rank` beside its matrices are.
     precision: of the denoiser while learning: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
+    taught_updates: third stage (equation 6d, `train/taught.py`): what a slow decode by `teacher` shows to be right
+        already, on canvases that the policy reached; in `taught_rounds` rounds, each of which walks `taught_batches`
+        batches of prompts more and learns from all so far.
     features: a folder. The denoiser walks the paths of `feature_batches` batches once and leaves there what an order
         reads on them, if it is not there yet; the order then learns from that alone (`train/features.py`).
     accumulate: pieces that each process takes its rows of an update in, one after the other: the same update within
@@ -46,6 +49,10 @@ class LearnConfig:
     budgets: tuple[int, ...] = (2, 4, 8, 16)
     bound_updates: int = 0
     policy_updates: int = 400
+    taught_updates: int = 0
+    taught_rounds: int = 2
+    taught_batches: int = 100
+    teacher: str = "frontier:level=0.98"
     rows: int = 32
     samples: int = 4
     steps_per_row: int = 4
@@ -75,6 +82,11 @@ class LearnConfig:
     accumulate: int = 1
     device: str = "cpu"
 
+    @property
+    def updates(self) -> int:
+        """Of all stages together."""
+        return self.bound_updates + self.policy_updates + self.taught_updates
+
 
 def check(config: LearnConfig) -> None:
     """Raise a UserError on the first setting that cannot be."""
@@ -94,10 +106,11 @@ def check(config: LearnConfig) -> None:
         raise UserError("likelihood and miss are both 0: the second stage would have nothing to learn from")
     check_components(config)
     check_denoiser(config)
-    if config.rows < 1 or config.bound_updates < 0 or config.policy_updates < 0:
+    check_taught(config)
+    if config.rows < 1 or min(config.bound_updates, config.policy_updates, config.taught_updates) < 0:
         raise UserError("rows must be at least 1, and updates at least 0")
-    if config.bound_updates + config.policy_updates < 1:
-        raise UserError("nothing to do: bound_updates and policy_updates are both 0")
+    if config.updates < 1:
+        raise UserError("nothing to do: bound_updates, policy_updates and taught_updates are all 0")
     if min(config.tau, config.tau_end) < 0 or (config.tau == 0) != (config.tau_end == 0):
         raise UserError(f"tau and tau_end must both be above 0, or both 0, got {config.tau} and {config.tau_end}")
 
@@ -118,6 +131,23 @@ def check_denoiser(config: LearnConfig) -> None:
         )
     if config.accumulate < 1:
         raise UserError(f"accumulate must be at least 1 piece, got {config.accumulate}")
+
+
+def check_taught(config: LearnConfig) -> None:
+    """Raise a UserError if the third stage is asked for what it does not do."""
+    if config.taught_updates < 1:
+        return
+    rounds, batches = config.taught_rounds, config.taught_batches
+    if rounds < 1 or batches < 1:
+        raise UserError(f"taught_rounds and taught_batches must be at least 1, got {rounds} and {batches}")
+    if config.taught_updates < rounds:
+        raise UserError(f"taught_updates must be at least one a round, got {config.taught_updates} for {rounds} rounds")
+    if config.components > 1 or config.denoiser_update != "frozen" or config.features:
+        raise UserError(
+            "the third stage teaches one set of coins for a frozen denoiser that is at hand: set components 1, "
+            "denoiser_update frozen and no features, or taught_updates 0"
+        )
+    make_sampler(config.teacher, end_token=0)
 
 
 def check_components(config: LearnConfig) -> None:

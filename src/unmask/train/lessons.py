@@ -1,0 +1,131 @@
+"""Lessons: canvases that a policy reached by itself, and which of their most probable tokens are right already.
+
+What is right is what a slow decode would go on to write from there, wherever a judge says that its answer is correct:
+prompts and a judge are enough, no texts are read. After a mistake the slow decode starts anew from the canvas with the
+mistake on it. (A filter that predicts what the finished text agrees with: Learn2PD, Bao et al. 2025, arXiv 2509.25188;
+that it has to be asked on the learner's own canvases: DAgger, Ross et al. 2011, arXiv 1011.0686.)
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import Draws
+from unmask.denoisers.base import Denoised, Denoiser
+from unmask.orders.policy import PolicyNetwork
+from unmask.reveals.bernoulli import Bernoulli
+from unmask.samplers.base import AnyUnmasker
+from unmask.samplers.decode import decode_canvas
+from unmask.samplers.pick import pick_from_level
+from unmask.train.features import CANVAS, Player, Recorder
+from unmask.train.shards import reading_shard, shard_path, write_shard_file
+
+FORMAT, VERSION = "unmask-lesson", 1
+LEVELS = (0.5, 0.96)  # of the thresholds that canvases are reached by, as those that rules are picked from
+SURE = 0.98  # where every position is at least this certain there is nothing to decide
+
+Judge = Callable[[Tensor, Canvas], Tensor]
+"""From finished tokens, long [b, L], and the canvas whose `row` says whose they are, to bool [b]: is it correct?"""
+
+
+class Lesson(NamedTuple):
+    """canvas: N canvases, of any step. right: bool [N, L], masked positions whose most probable token is right.
+
+    said: what the denoiser said there (`features.Recorder`).
+    """
+
+    canvas: Canvas
+    right: Tensor
+    said: dict[str, Tensor]
+
+    @property
+    def denoised(self) -> Denoised:
+        """What the denoiser said, where the canvas is."""
+        return Player([self.said])(self.canvas)
+
+
+@torch.no_grad()
+def make_lesson(
+    clean: Canvas, policy: PolicyNetwork, denoiser: Denoiser, teacher: AnyUnmasker, judge: Judge, draws: Draws
+) -> Lesson:
+    """Follow the policy through each row of `clean` as it decodes, greedily and by a threshold, up to its last step.
+
+    Each row's level is drawn, so that there are hasty paths and slow ones. Kept are canvases with something to decide.
+    """
+    level = LEVELS[0] + (LEVELS[1] - LEVELS[0]) * draws.row_uniform(clean, "level")[:, None]
+    canvas, met = clean.take(goes_on(clean)), [none_of(clean)]
+    level = level[goes_on(clean)]
+    answer, correct = answers(canvas, denoiser, teacher, judge)
+    while bool(correct.any()):
+        canvas, answer, level = canvas.take(correct), answer[correct], level[correct]
+        recorder = Recorder(denoiser, texts=False)
+        said = recorder(canvas)
+        best = said.to_rows(said.top2_tokens[:, 0], 0)
+        undecided = (said.to_rows(said.top2[:, 0], 1.0) < SURE).any(-1)
+        met.append(take(Lesson(canvas, canvas.masked & (best == answer), recorder.calls[0]), undecided))
+        coins = cast(Bernoulli, policy(canvas, said)).probabilities()
+        canvas = canvas.reveal(pick_from_level(canvas, coins - level, 0.0), best)
+        correct = goes_on(canvas)
+        strayed = correct & ((canvas.tokens != answer) & ~canvas.masked).any(-1)
+        if bool(strayed.any()):
+            answer[strayed], correct[strayed] = answers(canvas.take(strayed), denoiser, teacher, judge)
+    return join(met)
+
+
+def goes_on(canvas: Canvas) -> Tensor:
+    """bool [B]: rows with a decision ahead. At the last step all that is left is revealed."""
+    return canvas.unfinished & ~canvas.last_step
+
+
+def answers(canvas: Canvas, denoiser: Denoiser, teacher: AnyUnmasker, judge: Judge) -> tuple[Tensor, Tensor]:
+    """What the teacher makes of a canvas with a step for each position, long [b, L], and whether it is correct, [b]."""
+    unhurried = replace(canvas, step=torch.zeros_like(canvas.step), budget=canvas.masked.sum(-1).clamp(min=1))
+    tokens = decode_canvas(denoiser, unhurried, teacher).canvas.tokens
+    return tokens, judge(tokens, canvas)
+
+
+def none_of(canvas: Canvas) -> Lesson:
+    """No canvases, of the length of this one."""
+    nobody = torch.zeros_like(canvas.row, dtype=torch.bool)
+    return Lesson(canvas.take(nobody), canvas.masked[nobody], {})
+
+
+def take(lesson: Lesson, rows: Tensor) -> Lesson:
+    """The canvases that `rows` (bool [N]) names, on the CPU."""
+    rows = rows.cpu()
+    canvas = lesson.canvas.to("cpu")
+    of = rows.repeat_interleave(canvas.masked.sum(-1))
+    return Lesson(canvas.take(rows), lesson.right.cpu()[rows], {name: value[of] for name, value in lesson.said.items()})
+
+
+def join(lessons: list[Lesson]) -> Lesson:
+    """One after the other; all canvases are of the same length."""
+    fields = {name: torch.cat([getattr(each.canvas, name).cpu() for each in lessons]) for name in CANVAS}
+    names = {name: None for each in lessons for name in each.said}
+    said = {name: torch.cat([each.said[name] for each in lessons if each.said]) for name in names}
+    return Lesson(Canvas(**fields), torch.cat([each.right.cpu() for each in lessons]), said)
+
+
+def write_lesson(folder: Path, number: int, lesson: Lesson) -> None:
+    """Write one lesson in one go."""
+    tensors = {f"canvas.{name}": getattr(lesson.canvas, name) for name in CANVAS}
+    tensors |= {f"said.{name}": value for name, value in lesson.said.items()}
+    write_shard_file(shard_path(folder, number), tensors | {"right": lesson.right}, header(number))
+
+
+def read_lesson(folder: Path, number: int, device: str) -> Lesson:
+    """Read one lesson. Raises UserError naming the file if it is missing, damaged or not what it should be."""
+    with reading_shard(shard_path(folder, number), header(number)) as (tensors, _):
+        canvas = Canvas(*(tensors[f"canvas.{name}"].to(device) for name in CANVAS))
+        said = {name[5:]: value for name, value in tensors.items() if name.startswith("said.")}
+        return Lesson(canvas, tensors["right"].to(device), said)
+
+
+def header(number: int) -> dict[str, object]:
+    """What every lesson says of itself."""
+    return {"format": FORMAT, "version": VERSION, "number": number}

@@ -1,0 +1,104 @@
+"""The third stage: the policy walks, a slow decode says what was right, and the policy learns it; then it walks again.
+
+A round walks `taught_batches` batches of prompts with the policy as it is and adds them to the lessons; its updates go
+over all lessons so far, again and again, without the denoiser.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from unmask.core.canvas import Canvas
+from unmask.core.draws import Draws
+from unmask.core.errors import UserError
+from unmask.denoisers.base import Denoiser
+from unmask.denoisers.codec import Codec
+from unmask.objectives import imitation_loss
+from unmask.orders.policy import PolicyNetwork
+from unmask.samplers.base import AnyUnmasker
+from unmask.tasks.base import Example, Task
+from unmask.train.learn_config import LearnConfig
+from unmask.train.lessons import Judge, Lesson, make_lesson, read_lesson, write_lesson
+from unmask.train.shards import missing_shards
+from unmask.train.stage import StageLoss, Step
+
+
+class Prompts(NamedTuple):
+    """A batch. clean: canvases with their budgets, all of the response masked. examples: what they are of."""
+
+    clean: Canvas
+    examples: Sequence[Example]
+    draws: Draws
+
+
+def task_judge(task: Task, codec: Codec, clean: Canvas, examples: Sequence[Example]) -> Judge:
+    """The task's own idea of a correct answer, for the rows of `clean`."""
+    place = {row: number for number, row in enumerate(clean.row.tolist())}
+
+    def judge(tokens: Tensor, canvas: Canvas) -> Tensor:
+        found = []
+        for written, row in zip(tokens, canvas.row.tolist(), strict=True):
+            response = written[clean.masked[place[row]]].tolist()
+            found.append(task.correct(codec.decode(response), examples[place[row]]))
+        return torch.tensor(found, dtype=torch.bool, device=tokens.device)
+
+    return judge
+
+
+def round_of(update: int, config: LearnConfig) -> int:
+    """The round, from 0, that update 0, 1, ... of the stage belongs to; rounds differ by one update at most."""
+    return update * config.taught_rounds // config.taught_updates
+
+
+def taught_step(
+    config: LearnConfig,
+    folder: Path,
+    prompts: Callable[[int], Prompts],
+    task: Task,
+    codec: Codec,
+    policy: PolicyNetwork,
+    denoiser: Denoiser,
+    teacher: AnyUnmasker,
+    show: Callable[[int, str], None],
+) -> Step:
+    """Updates of the stage, from 0. Lessons are kept in `folder`; while walking `show(update, words)` is told."""
+
+    def step(update: int) -> StageLoss:
+        known = (round_of(update, config) + 1) * config.taught_batches
+        for number in missing_shards(folder, known):
+            clean, examples, draws = prompts(number)
+            judge = task_judge(task, codec, clean, examples)
+            write_lesson(folder, number, make_lesson(clean, policy, denoiser, teacher, judge, draws))
+            show(update, f"batch {number + 1} of {known} walked")
+        lesson = next_lesson(folder, update, known, str(policy.slope.device))
+        loss = lesson_loss(lesson, policy)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return StageLoss(loss.detach(), {"imitation": loss.item(), "canvases": float(len(lesson.canvas.row))})
+
+    return step
+
+
+def lesson_loss(lesson: Lesson, policy: PolicyNetwork) -> Tensor:
+    """Scalar: nats per canvas."""
+    return imitation_loss(policy(lesson.canvas, lesson.denoised), lesson.right).mean()
+
+
+def next_lesson(folder: Path, update: int, known: int, device: str) -> Lesson:
+    """The lesson of an update, one after the other; those that leave nothing to decide are passed over."""
+    for number in range(update, update + known):
+        lesson = read_lesson(folder, number % known, device)
+        if len(lesson.canvas.row):
+            return lesson
+    raise UserError(
+        "there is nothing to be taught: on all prompts the denoiser is certain of everything or wrong, however slow "
+        "it writes; fit it for longer, or leave out --taught-updates"
+    )
+
+
+def forget_lessons(folder: Path) -> None:
+    """Remove them once the order is learned."""
+    shutil.rmtree(folder, ignore_errors=True)
