@@ -47,6 +47,7 @@ from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.samplers import Learned, Unmasker, decode_canvas, make_sampler
 from unmask.samplers.generate import crop, decode
 from unmask.tasks import make_task
+from unmask.train.learn_config import LearnConfig
 
 PROMPT = "Ana has 3 pens and buys 4. How many pens has she?"
 MEMORY_CASES = ("ours", "drawn", "bare", "loop")
@@ -117,7 +118,7 @@ def word_problems(denoiser: TextDenoiser, rows: int, budget: int, response: int 
 
 def default_policy(denoiser: TextDenoiser) -> PolicyNetwork:
     """Untrained, of the shape that `unmask learn` makes."""
-    made = PolicyNetwork(PolicyConfig(denoiser.network.hidden_width))
+    made = PolicyNetwork(PolicyConfig(denoiser.network.hidden_width, codes=LearnConfig.codes))
     return made.initialise(torch.Generator().manual_seed(0)).eval()
 
 

@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from unmask.denoisers.transformer import Transformer, TransformerConfig, rotary_
 from unmask.evaluate.records import provenance
 from unmask.orders.features import POSITION_FEATURES, ROW_FEATURES, Packed
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
+from unmask.train.learn_config import LearnConfig
 
 LLADA_8B = TransformerConfig(
     vocabulary=126_464, mask_token=126_336, context=4096, layers=32, width=4096, heads=32, hidden=12_288,
@@ -61,6 +61,7 @@ def policy_step(policy: PolicyNetwork, masked: int) -> int:
         present=torch.empty(1, masked, device="meta", dtype=torch.bool),
         rotary=torch.empty(1, masked, device="meta"),
         hidden=torch.empty(1, masked, policy.config.denoiser_width, device="meta"),
+        guesses=torch.empty(1, masked, 2, device="meta", dtype=torch.long),
         scalars=torch.empty(1, masked, POSITION_FEATURES, device="meta"),
         rows=torch.empty(1, ROW_FEATURES, device="meta"),
     )
@@ -98,7 +99,7 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=PolicyConfig.layers)
     parser.add_argument("--out", type=Path, help="folder that gets record.json")
     given = parser.parse_args()
-    policy = replace(PolicyConfig(denoiser_width=LLADA_8B.width), width=given.width, layers=given.layers)
+    policy = PolicyConfig(LLADA_8B.width, given.width, given.layers, codes=LearnConfig.codes)
     cells = []
     for positions in given.positions:
         cell = cost(LLADA_8B, policy, positions, min(given.response, positions))

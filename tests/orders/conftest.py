@@ -53,10 +53,11 @@ def widen(canvas: Canvas, left: int, right: int) -> Canvas:
     )
 
 
-def some_policy(width: int = WIDTH, seed: int = 0) -> PolicyNetwork:
+def some_policy(width: int = WIDTH, seed: int = 0, codes: int = 6) -> PolicyNetwork:
     """float64, and with a head that says something."""
     generator = torch.Generator().manual_seed(seed)
-    policy = PolicyNetwork(PolicyConfig(width, width=8, layers=2, heads=2, hidden=12)).initialise(generator)
+    config = PolicyConfig(width, width=8, layers=2, heads=2, hidden=12, codes=codes)
+    policy = PolicyNetwork(config).initialise(generator)
     with torch.no_grad():
         policy.head.weight.normal_(0.0, 1.0, generator=generator)
     return policy.double().eval()

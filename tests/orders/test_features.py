@@ -6,7 +6,15 @@ import torch
 
 from unmask.core.canvas import Canvas
 from unmask.denoisers.base import Denoised
-from unmask.orders.features import POSITION_FEATURES, ROW_FEATURES, log_odds, pack, position_features, row_features
+from unmask.orders.features import (
+    POSITION_FEATURES,
+    ROW_FEATURES,
+    log_odds,
+    pack,
+    position_features,
+    row_features,
+    token_codes,
+)
 
 from .conftest import HashDenoiser, widen
 
@@ -24,6 +32,7 @@ def test_packing_puts_each_masked_position_of_a_row_to_the_left_in_order(canvas,
         first = int(canvas.valid[row].long().argmax())
         assert packed.rotary[row, :count].tolist() == (where - first).tolist()
         assert torch.equal(packed.hidden[row, :count], denoised.hidden[denoised.where[:, 0] == row])
+        assert torch.equal(packed.guesses[row, :count], denoised.top2_tokens[denoised.where[:, 0] == row])
         assert torch.equal(packed.scalars[row, :count], position_features(canvas, denoised)[row, where])
 
 
@@ -40,7 +49,7 @@ def test_padding_moves_nothing_that_is_packed(canvas, denoiser):
     plain = pack(canvas, denoiser(canvas))
     wide = widen(canvas, 3, 2)
     padded = pack(wide, denoiser(wide))
-    for name in ("row", "place", "present", "rotary", "hidden", "scalars", "rows"):
+    for name in ("row", "place", "present", "rotary", "hidden", "guesses", "scalars", "rows"):
         assert torch.equal(getattr(padded, name), getattr(plain, name)), name
     assert torch.equal(padded.position, plain.position + 3)
 
@@ -99,3 +108,13 @@ def test_certainty_beyond_what_can_be_told_apart_stays_finite():
     odds = log_odds(torch.tensor([0.0, 1e-9, 0.5, 1 - 1e-9, 1.0]))
     assert odds.isfinite().all()
     assert odds.tolist() == pytest.approx([-9.21, -9.21, 0, 9.21, 9.21], abs=0.01)
+
+
+def test_codes_are_signs_the_same_for_a_token_everywhere_and_agree_by_chance_for_two():
+    codes = token_codes(torch.arange(2_000), 64)
+    assert codes.unique().tolist() == [-1.0, 1.0]
+    assert torch.equal(token_codes(torch.tensor([[7, 1_999]]), 64)[0], codes[[7, 1_999]])
+    assert torch.equal(token_codes(torch.arange(2_000), 9), codes[:, :9])
+    agree = (codes @ codes.T / 64).fill_diagonal_(0)
+    assert abs(agree.mean()) < 0.001
+    assert agree.abs().max() < 0.8, "2 million pairs, each a mean of 64 signs: 6.4 standard deviations"

@@ -9,6 +9,7 @@ from unmask.core.draws import Draws
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.table import TableDenoiser
+from unmask.objectives import imitation_loss
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.samplers import Blockwise, DecodeRule, EndOfText, Learned, decode_canvas
 
@@ -53,6 +54,52 @@ def test_the_law_reads_the_hidden_states_the_steps_left_and_the_budget(policy, c
     for name, after in others.items():
         changed = (after - before).abs().amax(-1) > 1e-6
         assert changed[unfinished].all(), name
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("codes", [0, 6])
+def test_it_is_told_the_two_most_probable_tokens_by_their_codes_and_without_codes_it_is_not(
+    canvas, denoiser, codes, which
+):
+    """The same probabilities and hidden states, of other tokens."""
+    policy, said = some_policy(codes=codes), denoiser(canvas)
+    other = said.top2_tokens.clone()
+    other[:, which] += VOCABULARY
+    renamed = Denoised.from_logits(canvas, said.logits(slice(None)), said.hidden)
+    renamed.__dict__["_statistics"] = said._statistics._replace(top2_tokens=other)
+    changed = (policy(canvas, renamed).logits - policy(canvas, said).logits).abs().amax(-1) > 1e-6
+    assert changed.tolist() == (canvas.unfinished & (codes > 0)).tolist()
+
+
+@pytest.mark.slow
+def test_codes_let_it_learn_that_two_guesses_do_not_go_together():
+    """Two positions alike in all but the token; both are wrong where the other says the same."""
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(40, (256, 2), generator=generator)
+    tokens[::2, 1] = tokens[::2, 0]
+    canvas = Canvas.make(tokens, torch.ones_like(tokens, dtype=torch.bool), 4)
+    logits = torch.nn.functional.one_hot(tokens.flatten(), 41) * 3.0 + torch.nn.functional.one_hot(
+        torch.full((512,), 40), 41
+    )
+    said, right = Denoised.from_logits(canvas, logits), (tokens[:, :1] != tokens[:, 1:]).expand(256, 2)
+    losses = {}
+    for codes in (0, 16):
+        policy = PolicyNetwork(PolicyConfig(0, width=16, layers=1, hidden=32, codes=codes)).initialise(generator)
+        optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-2)
+        for _ in range(200):
+            optimizer.zero_grad()
+            loss = imitation_loss(policy(canvas, said), right).mean()
+            loss.backward()
+            optimizer.step()
+        losses[codes] = loss.item()
+    assert losses[0] > 1.0, "it cannot know, but for which of two equal probabilities was rounded up"
+    assert losses[16] < 0.2
+
+
+@pytest.mark.parametrize("codes", [-1, 65])
+def test_codes_wider_than_a_hash_are_refused(codes):
+    with pytest.raises(UserError, match=f"codes must be from 0 to 64 bits, got {codes}"):
+        PolicyNetwork(PolicyConfig(codes=codes))
 
 
 def test_inside_a_wrapper_the_law_is_as_if_the_denoiser_had_spoken_of_no_more(policy, canvas, denoiser):

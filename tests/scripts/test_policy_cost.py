@@ -35,7 +35,7 @@ def test_the_count_is_that_of_the_products_written_out(script):
 
 @pytest.mark.slow
 def test_beside_eight_billion_parameters_the_policy_is_under_two_percent(script):
-    found = script.cost(script.LLADA_8B, PolicyConfig(denoiser_width=4096), 1024, 256)
+    found = script.cost(script.LLADA_8B, PolicyConfig(denoiser_width=4096, codes=32), 1024, 256)
     assert found["denoiser_parameters"] == pytest.approx(8.0e9, rel=0.01)
     assert found["share_first_step"] < 0.02
     assert max(step["share"] for step in found["steps"]) < 0.02

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
-from unmask.core.draws import positions_from_first_valid
+from unmask.core.draws import mix, positions_from_first_valid
 from unmask.core.numerics import rank_within_row
 from unmask.denoisers.base import Denoised
 
 POSITION_FEATURES = 7
 ROW_FEATURES = 6
+WIDEST_CODE = 64  # bits of a hash
 SMALLEST = 1e-4  # probabilities this close to 0 or 1 look alike
 
 
@@ -26,6 +27,7 @@ class Packed(NamedTuple):
     present: bool [B, W], False where a row has fewer.
     rotary:  long [B, W], the position counted from the row's first valid one.
     hidden:  [B, W, D], the denoiser's hidden states, or None if it gives none.
+    guesses: long [B, W, 2], the two most probable tokens.
     scalars: [B, W, POSITION_FEATURES], see `position_features`.
     rows:    [B, ROW_FEATURES], see `row_features`.
     """
@@ -36,6 +38,7 @@ class Packed(NamedTuple):
     present: Tensor
     rotary: Tensor
     hidden: Tensor | None
+    guesses: Tensor
     scalars: Tensor
     rows: Tensor
 
@@ -43,6 +46,15 @@ class Packed(NamedTuple):
 def log_odds(probability: Tensor) -> Tensor:
     """log(p / (1 - p)), with p kept away from 0 and 1."""
     return torch.logit(probability.clamp(SMALLEST, 1 - SMALLEST))
+
+
+def token_codes(tokens: Tensor, width: int) -> Tensor:
+    """[..., width] of +-1, for `tokens` long [...]: the first bits of a hash, at most `WIDEST_CODE`.
+
+    Two tokens agree in about half of them, a token with itself in all, whatever the vocabulary and without a table.
+    """
+    bits = mix(tokens)[..., None] >> torch.arange(width, device=tokens.device)
+    return (bits & 1).float() * 2 - 1
 
 
 def position_features(canvas: Canvas, denoised: Denoised) -> Tensor:
@@ -86,17 +98,15 @@ def pack(canvas: Canvas, denoised: Denoised) -> Packed:
         packed = values.new_zeros(len(counts), width, *values.shape[1:])
         return packed.index_put((row, place), values)
 
-    hidden = None
-    if denoised.hidden is not None:
-        inside = canvas.masked[denoised.where[:, 0], denoised.where[:, 1]]
-        hidden = gather(denoised.hidden[inside])
+    inside = canvas.masked[denoised.where[:, 0], denoised.where[:, 1]]
     return Packed(
         row=row,
         position=position,
         place=place,
         present=torch.arange(width, device=counts.device) < counts[:, None],
         rotary=gather(positions_from_first_valid(canvas.valid)[row, position]),
-        hidden=hidden,
+        hidden=None if denoised.hidden is None else gather(denoised.hidden[inside]),
+        guesses=gather(denoised.top2_tokens[inside]),
         scalars=gather(position_features(canvas, denoised)[row, position]),
         rows=row_features(canvas),
     )

@@ -9,7 +9,7 @@ from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.transformer import Block, TransformerConfig, rotary_angles
-from unmask.orders.features import POSITION_FEATURES, ROW_FEATURES, Packed, pack
+from unmask.orders.features import POSITION_FEATURES, ROW_FEATURES, WIDEST_CODE, Packed, pack, token_codes
 from unmask.reveals.bernoulli import Bernoulli
 from unmask.reveals.mixture import BernoulliMixture
 
@@ -19,7 +19,8 @@ COMPONENT_SPREAD = 0.5  # deviation of the heads of a mixture at the start, in n
 @dataclass(frozen=True)
 class PolicyConfig:
     """Shape of a `PolicyNetwork`. `denoiser_width` is D of `Denoised.hidden`; 0 reads no hidden states. `components`:
-    sets of coins; with one the law is a `Bernoulli`, with more a `BernoulliMixture`."""
+    sets of coins; with one the law is a `Bernoulli`, with more a `BernoulliMixture`. `codes`: bits that the two most
+    probable tokens of a position are told by; 0 reads no tokens."""
 
     denoiser_width: int = 128
     width: int = 64
@@ -27,6 +28,7 @@ class PolicyConfig:
     heads: int = 2
     hidden: int = 160
     components: int = 1
+    codes: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as written to config.json."""
@@ -45,13 +47,16 @@ class PolicyNetwork(nn.Module):
     positions is revealed, more of the certain, fewer of the doubtful. Starting from equal coins instead, the bound
     falls to revealing everything at once and stays there (**ours**; see docs/log.md). A mixture has a head for each set
     of coins, a little apart from the start, for those that start alike stay alike; which set is tossed depends on the
-    mean of the row's masked positions.
+    mean of the row's masked positions. Codes of tokens let it see that two positions would say the same, or what the
+    other would say next: best guesses of one step that do not go together (**ours**, decision 010).
     """
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
         if config.components < 1:
             raise UserError(f"components must be at least 1, got {config.components}")
+        if not 0 <= config.codes <= WIDEST_CODE:
+            raise UserError(f"codes must be from 0 to {WIDEST_CODE} bits, got {config.codes}")
         self.config = config
         shape = TransformerConfig(
             vocabulary=1, mask_token=0, layers=config.layers, width=config.width, heads=config.heads,
@@ -61,6 +66,7 @@ class PolicyNetwork(nn.Module):
             nn.LayerNorm(config.denoiser_width, elementwise_affine=False),
             nn.Linear(config.denoiser_width, config.width, bias=False),
         ) if config.denoiser_width else None  # fmt: skip
+        self.read_guesses = nn.Linear(2 * config.codes, config.width, bias=False) if config.codes else None
         self.read_position = nn.Linear(POSITION_FEATURES, config.width)
         self.read_row = nn.Linear(ROW_FEATURES, config.width)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(config.layers))
@@ -100,6 +106,8 @@ class PolicyNetwork(nn.Module):
                     f"{found}; use the denoiser it was learned for"
                 )
             x = x + self.read_hidden(packed.hidden.to(dtype))
+        if self.read_guesses is not None:
+            x = x + self.read_guesses(token_codes(packed.guesses, self.config.codes).flatten(2).to(dtype))
         cos, sin = rotary_angles(packed.rotary, self.config.width // self.config.heads, 10_000.0, dtype)
         first = torch.arange(packed.present.shape[1], device=x.device) == 0  # finished rows still need one key
         mask = (packed.present | first)[:, None, None, :]

@@ -249,7 +249,10 @@ def new_learners(config: LearnConfig, denoiser_width: int, vocabulary: int) -> t
     """Both before the first update, of weights drawn from the seed."""
     generator = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):  # building a module draws weights that `initialise` writes over
-        policy = PolicyNetwork(PolicyConfig(denoiser_width, config.width, config.layers, components=config.components))
+        shape = PolicyConfig(
+            denoiser_width, config.width, config.layers, components=config.components, codes=config.codes
+        )
+        policy = PolicyNetwork(shape)
         posterior = PosteriorNetwork(PosteriorConfig(vocabulary, config.width))
     return policy.initialise(generator), posterior.initialise(generator)
 

@@ -29,6 +29,7 @@ class LearnConfig:
     entropy: weight of the policy's entropy at the start of the second stage; it falls to 0.
     components: sets of coins in the policy's law. With more than one it is a mixture, which can say "these two or those
         two"; it has no closed entropy and no closed divergence, so `entropy` and `bound_updates` must be 0.
+    codes: bits by which the policy is told the two most probable tokens of a position; 0 hides them from it.
     denoiser_update: `frozen`, or `joint`: the denoiser is trained along, in the second stage by the log-likelihood per
         position of the text along the paths walked; or `lora`: factors of rank `lora_rank` beside its matrices are.
     precision: of the denoiser while learning: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
@@ -72,6 +73,7 @@ class LearnConfig:
     width: int = 64
     layers: int = 2
     components: int = 1
+    codes: int = 32
     seed: int = 0
     denoiser_update: str = "frozen"
     denoiser_rate: float = 1e-4
