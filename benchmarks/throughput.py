@@ -102,7 +102,8 @@ def make_update(case: Case, shape: Shape) -> Callable[[int], object]:
     if case.kind == "fit":
         return fit_update(network, clean, FitConfig(precision=precision, device=case.device), shape)
     config = LearnConfig(precision=precision, device=case.device, samples=shape.samples, budgets=(shape.budget,))
-    policy = PolicyNetwork(PolicyConfig(shape.width, config.width, config.layers, codes=config.codes)).initialise(generator)
+    policy_shape = PolicyConfig(shape.width, config.width, config.layers, codes=config.codes)
+    policy = PolicyNetwork(policy_shape).initialise(generator)
     posterior = PosteriorNetwork(PosteriorConfig(shape.vocabulary, config.width)).initialise(generator)
     learners = nn.ModuleDict({"policy": policy, "posterior": posterior}).to(case.device)
     scorer = frozen_scorer(network.requires_grad_(False).eval(), precision)
