@@ -6,6 +6,7 @@ from torch import Tensor
 
 from unmask.core.errors import UserError
 from unmask.reveals.bernoulli import Bernoulli
+from unmask.samplers.budgeted import Budgeted
 from unmask.samplers.learned import DecodeRule, Learned
 
 COINS = [0.1, 0.7, 0.45, 0.6]
@@ -87,9 +88,28 @@ def test_sharpness_is_refused_where_a_law_has_none(confident):
         confident([0.5] * 4).picks(Learned(lambda canvas, denoised: Blunt(), DecodeRule(sharpness=2.0)), 4)
 
 
+def test_a_paced_rule_takes_what_an_even_pace_asks_for_the_likeliest_first(confident):
+    """Four positions: two at a time in two steps, one in four."""
+    case, rule = confident([0.5] * 4), DecodeRule("threshold", level=0.65, pace=True)
+    assert case.picks(Learned(coins, replace(rule, pace=False)), budget=2) == [1]
+    assert case.picks(Learned(coins, rule), budget=2) == [1, 3]
+    assert case.picks(Learned(coins, rule), budget=4) == [1]
+    assert case.picks(Learned(coins, replace(rule, level=0.4)), budget=2) == [1, 2, 3], "never fewer than its own"
+
+
+def test_paced_it_is_what_a_budget_around_it_would_make_of_it_and_never_empty(confident):
+    case = confident([0.5] * 4, rows=300)
+    for rule in (DecodeRule(), DecodeRule("threshold", level=0.9)):
+        paced = Learned(coins, replace(rule, pace=True))
+        ours, theirs = case.first_choice(paced, budget=2), case.first_choice(Budgeted(Learned(coins, rule)), budget=2)
+        assert torch.equal(ours, theirs)
+        assert bool((ours.sum(-1) >= 2).all())
+        assert not paced.may_be_empty
+
+
 def test_a_rule_survives_the_way_to_a_file_and_back():
     rule = DecodeRule("threshold", level=0.3, sharpness=1.5)
-    assert rule.to_dict() == {"kind": "threshold", "level": 0.3, "sharpness": 1.5, "scale": 1.0}
+    assert rule.to_dict() == {"kind": "threshold", "level": 0.3, "sharpness": 1.5, "scale": 1.0, "pace": False}
     assert DecodeRule.from_dict(rule.to_dict()) == rule
 
 
@@ -99,6 +119,7 @@ def test_a_rule_survives_the_way_to_a_file_and_back():
         ({"kind": "argmax"}, "decode rule must be one of sample, threshold, got argmax"),
         ({"levl": 0.5}, "Did you mean `level`"),
         ({"level": 2}, "level must be a number from 0 to 1, got 2"),
+        ({"pace": "yes"}, "pace must be true or false, got 'yes'"),
         ({"sharpness": -1}, "sharpness must be a number of at least 0"),
     ],
 )

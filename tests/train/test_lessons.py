@@ -7,15 +7,25 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
 from unmask.denoisers.table import TableDenoiser
-from unmask.reveals.bernoulli import Bernoulli
+from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.samplers import make_sampler
 from unmask.samplers.base import Selection, Stateless
 from unmask.train import lessons as module
-from unmask.train.lessons import join, make_lesson, none_of, read_lesson, take, write_lesson
+from unmask.train.lessons import (
+    coins_of,
+    join,
+    largest_probability,
+    make_lesson,
+    none_of,
+    read_lesson,
+    take,
+    write_lesson,
+)
 from unmask.train.shards import shard_path
 
 # 01 with .40, 10 with .35, 11 with .25: by itself each position is most probably 1 (.60 and .65).
 MIXED = TableDenoiser.of(torch.tensor([[0.0, 0.40], [0.35, 0.25]], dtype=torch.float64), features=True)
+MIXED_WIDTH = 2 * 3 + 2  # of its hidden states
 TEACHER = make_sampler("frontier:level=0.98", None)  # 1, then 0, for p(second = 0 | first = 1) = .35 / .60
 
 
@@ -24,14 +34,13 @@ def canvas(rows: int = 1, budget: int = 3) -> Canvas:
     return Canvas.make(tokens, torch.ones_like(tokens, dtype=torch.bool), budget)
 
 
-def surest_first(canvas: Canvas, denoised: object) -> Bernoulli:
-    """Coins far below every level: the position with the larger probability goes, alone."""
-    chance = denoised.to_rows(denoised.top2[:, 0], 0.5).double()  # type: ignore[attr-defined]
-    return Bernoulli(chance - 9, canvas.masked)
+def surest_first(canvas, denoised):
+    """Far below every level: the position with the larger probability goes, alone."""
+    return largest_probability(canvas, denoised) - 0.5
 
 
-def leftmost_first(canvas: Canvas, denoised: object) -> Bernoulli:
-    return Bernoulli(-9.0 - torch.arange(2.0).expand(canvas.masked.shape), canvas.masked)
+def leftmost_first(canvas, denoised):
+    return 0.1 - 0.01 * torch.arange(canvas.masked.shape[1]).expand(canvas.masked.shape)
 
 
 def accepting(*texts: list[int]):
@@ -41,8 +50,8 @@ def accepting(*texts: list[int]):
     return judge
 
 
-def lesson_of(policy, judge, rows=1, budget=3):
-    return make_lesson(canvas(rows, budget), policy, MIXED, TEACHER, judge, Draws(0))
+def lesson_of(walker, judge, rows=1, budget=3):
+    return make_lesson(canvas(rows, budget), walker, MIXED, TEACHER, judge, Draws(0))
 
 
 def test_what_the_slow_decode_would_write_is_right_and_the_rest_of_the_best_guesses_is_not() -> None:
@@ -86,7 +95,7 @@ class Watched(Stateless):
 
 
 def test_the_slow_decode_has_a_step_for_each_position_whatever_is_left_of_the_budget() -> None:
-    """From the start, of budget 2 and 3 positions; and from where the policy strayed, in its second step of three."""
+    """From the start, of budget 2 and 3 positions; and from the second step of three."""
     joint = torch.rand(2, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     table, teacher, judged = TableDenoiser.of(joint / joint.sum(), features=True), Watched(), []
 
@@ -97,14 +106,23 @@ def test_the_slow_decode_has_a_step_for_each_position_whatever_is_left_of_the_bu
     tokens = torch.zeros(2, 3, dtype=torch.long)
     start = Canvas.make(tokens, torch.ones_like(tokens, dtype=torch.bool), torch.tensor([2, 3]))
     make_lesson(start, surest_first, table, teacher, judge, Draws(0))
-    assert judged == [2, 1], "both at the start, and again the one that strayed and has a decision ahead"
+    assert judged == [2, 1], "both at the start, and again the one with a decision ahead"
     assert teacher.seen == [(3, 3), (3, 3), (2, 2), (2, 2), (1, 1), (1, 1), (2, 2), (1, 1)]
 
 
-def test_it_is_not_asked_again_while_the_policy_writes_what_it_would_have() -> None:
-    teacher = Watched()
-    make_lesson(canvas(), leftmost_first, MIXED, teacher, accepting([1, 0]), Draws(0))
-    assert len(teacher.seen) == 2
+def test_it_is_asked_at_every_canvas_since_what_goes_with_what_stands_there_may_be_another_answer() -> None:
+    """From the left 1 1 0 is written. Its 0 alone goes with 0 0 0 still better, which is right then."""
+    joint = torch.zeros(2, 2, 2, dtype=torch.float64)
+    joint[1, 1, 0], joint[1, 0, 1], joint[1, 1, 1], joint[0, 0, 0] = 0.25, 0.20, 0.15, 0.40
+    table = TableDenoiser.of(joint, features=True)
+    start = Canvas.make(torch.full((1, 3), 5), torch.ones(1, 3, dtype=torch.bool), 3)
+
+    def rightmost_first(canvas, denoised):
+        return 0.1 + 0.01 * torch.arange(3).expand(canvas.masked.shape)
+
+    lesson = make_lesson(start, rightmost_first, table, TEACHER, accepting([1, 1, 0], [0, 0, 0]), Draws(0))
+    assert lesson.canvas.masked.tolist() == [[True, True, True], [True, True, False]]
+    assert lesson.right.tolist() == [[True, False, True], [True, True, False]]
 
 
 def test_canvases_on_which_all_is_certain_are_left_out() -> None:
@@ -116,24 +134,30 @@ def test_canvases_on_which_all_is_certain_are_left_out() -> None:
 
 
 def test_rows_have_levels_of_their_own_and_do_not_depend_on_their_neighbours() -> None:
-    """Coins of .8: rows with a level below reveal both at once, those above one after the other."""
+    """At .9 everywhere: rows with a level below reveal both at once, those above one after the other."""
 
-    def policy(canvas: Canvas, denoised: object) -> Bernoulli:
-        return Bernoulli(torch.full(canvas.masked.shape, 0.8).logit(), canvas.masked)
+    def walker(canvas, denoised):
+        return torch.full(canvas.masked.shape, 0.9)
 
     judge = accepting([1, 0], [0, 1], [1, 1])
-    whole = lesson_of(policy, judge, rows=40)
+    whole = lesson_of(walker, judge, rows=40)
     second = int((whole.canvas.step == 1).sum())
     assert (whole.canvas.step == 0).sum() == 40
-    assert 5 < second < 25, "levels between .5 and .96: about a third is above .8"
+    assert 8 < second < 25, "levels between .8 and .97: four in ten are above .9"
     for row in (0, 7, 33):
-        alone = make_lesson(
-            canvas(40).take(torch.tensor([row])), policy, MIXED, TEACHER, judge, Draws(0)
-        )  # fmt: skip
+        alone = make_lesson(canvas(40).take(torch.tensor([row])), walker, MIXED, TEACHER, judge, Draws(0))
         mine = take(whole, whole.canvas.row == row)
         assert torch.equal(alone.right, mine.right)
         assert torch.equal(alone.canvas.tokens, mine.canvas.tokens)
         assert torch.equal(alone.said["top2"], mine.said["top2"])
+
+
+def test_a_policy_walks_by_its_coins_and_before_there_is_one_the_largest_probability_does() -> None:
+    policy = PolicyNetwork(PolicyConfig(MIXED_WIDTH, width=8, layers=1)).initialise(torch.Generator().manual_seed(0))
+    start = canvas(3)
+    said = MIXED(start)
+    assert torch.equal(coins_of(policy)(start, said), policy(start, said).probabilities())
+    assert largest_probability(start, said)[0].tolist() == pytest.approx([0.60, 0.65])
 
 
 def test_what_the_denoiser_said_is_that_of_the_canvas_beside_it() -> None:

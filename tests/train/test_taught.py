@@ -51,20 +51,27 @@ def test_updates_are_shared_evenly_among_the_rounds(config):
     assert rounds == [0, 0, 0, 1, 1, 2, 2]
 
 
-def test_a_round_walks_with_the_policy_as_the_last_left_it(make_denoiser, config, tmp_path, lenient, monkeypatch):
-    seen = []
-    real = taught.make_lesson
+def test_the_first_round_walks_by_probability_and_the_next_by_the_policy_the_first_left(
+    make_denoiser, config, tmp_path, lenient, monkeypatch
+):
+    seen, policies = [], []
+    real, real_coins = taught.make_lesson, taught.coins_of
 
-    def spy(clean, policy, *rest):
-        seen.append((policy.slope.item(), clean.row.tolist()))
-        return real(clean, policy, *rest)
+    def spy(clean, walker, *rest):
+        seen.append((walker is taught.largest_probability, clean.row.tolist()))
+        return real(clean, walker, *rest)
+
+    def coins_of(policy):
+        policies.append(policy.slope.item())
+        return real_coins(policy)
 
     monkeypatch.setattr(taught, "make_lesson", spy)
+    monkeypatch.setattr(taught, "coins_of", coins_of)
     learn(make_denoiser(), replace(config, rate=1e-2), tmp_path / "run")
-    slopes = [slope for slope, _ in seen]
-    assert len(seen) == 4
-    assert slopes[0] == slopes[1] != slopes[2] == slopes[3]
+    assert [by_probability for by_probability, _ in seen] == [True, True, False, False]
     assert len({tuple(rows) for _, rows in seen}) == 4, "each batch has prompts of its own"
+    slope = load_order(tmp_path / "run" / "order").policy.slope.item()
+    assert policies[0] == policies[1] not in (slope, torch.tensor(0.8).item())
 
 
 @pytest.mark.slow

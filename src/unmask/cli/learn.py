@@ -225,7 +225,8 @@ def accuracies(order: LearnedOrder, denoiser: TextDenoiser, task: Task, budgets:
 
 
 def describe(rule: DecodeRule) -> str:
-    """`threshold 0.4`, `sample`, `sample sharpened by 2`, `sample scaled by 1.5`."""
+    """`threshold 0.4`, `threshold 0.9, paced`, `sample`, `sample sharpened by 2`, `sample scaled by 1.5`."""
     words = f"threshold {rule.level:g}" if rule.kind == "threshold" else "sample"
     words += "" if rule.sharpness == 1 else f" sharpened by {rule.sharpness:g}"
-    return words + ("" if rule.scale == 1 else f" scaled by {rule.scale:g}")
+    words += "" if rule.scale == 1 else f" scaled by {rule.scale:g}"
+    return words + (", paced" if rule.pace else "")

@@ -42,15 +42,20 @@ class Budgeted(Wrapper):
     ) -> tuple[Selection, State]:
         """What `inner` chose comes first, then the rest, each by priority; the quota says how far to go."""
         chosen, state = self.inner.select(canvas, denoised, written, state, draws)
-        wanted = chosen.positions & canvas.masked
-        count, quota = wanted.sum(dim=-1), even_quota(canvas.masked, canvas.steps_left)
-        take = torch.maximum(count, quota)
-        if self.exact:
-            spare = canvas.masked.sum(dim=-1) - (canvas.steps_left - 1)
-            take = torch.minimum(take, torch.maximum(spare, quota))  # quota: 1 if steps outnumber positions
-        rank = torch.where(
-            wanted,
-            rank_within_row(chosen.priority, wanted),
-            rank_within_row(chosen.priority, canvas.masked & ~wanted) + count[:, None],
-        )
-        return Selection(canvas.masked & (rank < take[:, None]), chosen.priority), state
+        return top_up(canvas, chosen, self.exact), state
+
+
+def top_up(canvas: Canvas, chosen: Selection, exact: bool = False) -> Selection:
+    """`chosen` with as many more as the even quota asks for, by priority; see `Budgeted`."""
+    wanted = chosen.positions & canvas.masked
+    count, quota = wanted.sum(dim=-1), even_quota(canvas.masked, canvas.steps_left)
+    take = torch.maximum(count, quota)
+    if exact:
+        spare = canvas.masked.sum(dim=-1) - (canvas.steps_left - 1)
+        take = torch.minimum(take, torch.maximum(spare, quota))  # quota: 1 if steps outnumber positions
+    rank = torch.where(
+        wanted,
+        rank_within_row(chosen.priority, wanted),
+        rank_within_row(chosen.priority, canvas.masked & ~wanted) + count[:, None],
+    )
+    return Selection(canvas.masked & (rank < take[:, None]), chosen.priority)

@@ -13,6 +13,7 @@ from unmask.core.registry import check_name
 from unmask.denoisers.base import Denoised
 from unmask.reveals.base import OrderPolicy, RevealLaw
 from unmask.samplers.base import Selection, State
+from unmask.samplers.budgeted import top_up
 from unmask.samplers.options import check_choice, check_range
 from unmask.samplers.pick import pick_from_level
 
@@ -28,12 +29,14 @@ class DecodeRule:
     sharpness: factor on the law's logits before the rule, for laws that offer `sharpen(factor)`; 1 leaves it.
     scale: factor on the law's coins, capped at 1, after that (the knob min(1, beta p) of Jazbec et al. 2512.09106),
         for laws that offer `scale(factor)`; 1 leaves them.
+    pace: top each step up to the even quota, by inclusion, so that nothing piles up at the last (`Budgeted`).
     """
 
     kind: Literal["sample", "threshold"] = "sample"
     level: float = 0.5
     sharpness: float = 1.0
     scale: float = 1.0
+    pace: bool = False
 
     def __post_init__(self) -> None:
         check_choice("decode rule", self.kind, ("sample", "threshold"))
@@ -42,6 +45,8 @@ class DecodeRule:
         check_range("scale", self.scale, 0)
         if self.scale == 0:
             raise UserError("scale must be above 0: no coin would ever come up")
+        if not isinstance(self.pace, bool):
+            raise UserError(f"pace must be true or false, got {self.pace!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a config file."""
@@ -92,7 +97,8 @@ class Learned:
     @property
     def may_be_empty(self) -> bool:
         """Where the policy's family is, and is sampled from."""
-        return self.rule.kind == "sample" and bool(getattr(self.policy, "may_be_empty", False))
+        always_some = self.rule.kind == "threshold" or self.rule.pace
+        return not always_some and bool(getattr(self.policy, "may_be_empty", False))
 
     def init(self, canvas: Canvas) -> State:
         """No state: a policy sees all it needs on the canvas."""
@@ -105,6 +111,9 @@ class Learned:
         law = ruled(self.policy(canvas, denoised), self.rule)
         inclusion = law.inclusion()  # [B, L]
         if self.rule.kind == "sample":
-            return Selection(law.sample(draws) & canvas.masked, inclusion), state
-        coins = law.probabilities() if hasattr(law, "probabilities") else inclusion
-        return Selection(pick_from_level(canvas, coins, self.rule.level), inclusion), state
+            positions = law.sample(draws) & canvas.masked
+        else:
+            coins = law.probabilities() if hasattr(law, "probabilities") else inclusion
+            positions = pick_from_level(canvas, coins, self.rule.level)
+        chosen = Selection(positions, inclusion)
+        return top_up(canvas, chosen) if self.rule.pace else chosen, state

@@ -34,8 +34,8 @@ class LearnConfig:
         position of the text along the paths walked; or `lora`: factors of rank `lora_rank` beside its matrices are.
     precision: of the denoiser while learning: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
     taught_updates: third stage (equation 6d, `train/taught.py`): what a slow decode by `teacher` shows to be right
-        already, on canvases that the policy reached; in `taught_rounds` rounds, each of which walks `taught_batches`
-        batches of prompts more and learns from all so far.
+        already, on canvases that were reached by a threshold; in `taught_rounds` rounds, each of which walks
+        `taught_batches` batches of prompts more and learns from all so far.
     features: a folder. The denoiser walks the paths of `feature_batches` batches once and leaves there what an order
         reads on them, if it is not there yet; the order then learns from that alone (`train/features.py`).
     accumulate: pieces that each process takes its rows of an update in, one after the other: the same update within

@@ -1,9 +1,11 @@
-"""Lessons: canvases that a policy reached by itself, and which of their most probable tokens are right already.
+"""Lessons: canvases that a decode reached by itself, and which of their most probable tokens are right already.
 
 What is right is what a slow decode would go on to write from there, wherever a judge says that its answer is correct:
-prompts and a judge are enough, no texts are read. After a mistake the slow decode starts anew from the canvas with the
-mistake on it. (A filter that predicts what the finished text agrees with: Learn2PD, Bao et al. 2025, arXiv 2509.25188;
-that it has to be asked on the learner's own canvases: DAgger, Ross et al. 2011, arXiv 1011.0686.)
+prompts and a judge are enough, no texts are read. It is asked at every canvas: with a mistake on it another answer is
+right, and without one there are several, of which only that of this canvas goes with what stands there.
+
+A filter that predicts what the finished text agrees with: Learn2PD, Bao et al. 2025, arXiv 2509.25188; that it has to
+be asked on the learner's own canvases: DAgger, Ross et al. 2011, arXiv 1011.0686.
 """
 
 from collections.abc import Callable
@@ -26,8 +28,11 @@ from unmask.train.features import CANVAS, Player, Recorder
 from unmask.train.shards import reading_shard, shard_path, write_shard_file
 
 FORMAT, VERSION = "unmask-lesson", 1
-LEVELS = (0.5, 0.96)  # of the thresholds that canvases are reached by, as those that rules are picked from
+LEVELS = (0.8, 0.97)  # of the thresholds that canvases are reached by, as those that serve
 SURE = 0.98  # where every position is at least this certain there is nothing to decide
+
+Walker = Callable[[Canvas, Denoised], Tensor]
+"""From a canvas and what the denoiser says to [B, L]: how likely each masked position is right, as far as it knows."""
 
 Judge = Callable[[Tensor, Canvas], Tensor]
 """From finished tokens, long [b, L], and the canvas whose `row` says whose they are, to bool [b]: is it correct?"""
@@ -51,35 +56,37 @@ class Lesson(NamedTuple):
 
 @torch.no_grad()
 def make_lesson(
-    clean: Canvas, policy: PolicyNetwork, denoiser: Denoiser, teacher: AnyUnmasker, judge: Judge, draws: Draws
+    clean: Canvas, walker: Walker, denoiser: Denoiser, teacher: AnyUnmasker, judge: Judge, draws: Draws
 ) -> Lesson:
-    """Follow the policy through each row of `clean` as it decodes, greedily and by a threshold, up to its last step.
+    """Follow the walker through each row of `clean`, greedily and by a threshold, up to the last step.
 
     Each row's level is drawn, so that there are hasty paths and slow ones. Kept are canvases with something to decide.
     """
     level = LEVELS[0] + (LEVELS[1] - LEVELS[0]) * draws.row_uniform(clean, "level")[:, None]
-    canvas, met = clean.take(goes_on(clean)), [none_of(clean)]
-    level = level[goes_on(clean)]
-    answer, correct = answers(canvas, denoiser, teacher, judge)
-    while bool(correct.any()):
-        canvas, answer, level = canvas.take(correct), answer[correct], level[correct]
+    canvas, met = clean, [none_of(clean)]
+    while bool((going := canvas.unfinished & ~canvas.last_step).any()):  # at the last step nothing is decided
+        canvas, level = canvas.take(going), level[going]
+        answer, correct = answers(canvas, denoiser, teacher, judge)
+        canvas, level, answer = canvas.take(correct), level[correct], answer[correct]
+        if not len(canvas.row):
+            break
         recorder = Recorder(denoiser, texts=False)
         said = recorder(canvas)
         best = said.to_rows(said.top2_tokens[:, 0], 0)
         undecided = (said.to_rows(said.top2[:, 0], 1.0) < SURE).any(-1)
         met.append(take(Lesson(canvas, canvas.masked & (best == answer), recorder.calls[0]), undecided))
-        coins = cast(Bernoulli, policy(canvas, said)).probabilities()
-        canvas = canvas.reveal(pick_from_level(canvas, coins - level, 0.0), best)
-        correct = goes_on(canvas)
-        strayed = correct & ((canvas.tokens != answer) & ~canvas.masked).any(-1)
-        if bool(strayed.any()):
-            answer[strayed], correct[strayed] = answers(canvas.take(strayed), denoiser, teacher, judge)
+        canvas = canvas.reveal(pick_from_level(canvas, walker(canvas, said) - level, 0.0), best)
     return join(met)
 
 
-def goes_on(canvas: Canvas) -> Tensor:
-    """bool [B]: rows with a decision ahead. At the last step all that is left is revealed."""
-    return canvas.unfinished & ~canvas.last_step
+def largest_probability(canvas: Canvas, denoised: Denoised) -> Tensor:
+    """The walker that has learned nothing: a threshold on what the denoiser itself gives its best guess."""
+    return denoised.to_rows(denoised.top2[:, 0], 0.0)
+
+
+def coins_of(policy: PolicyNetwork) -> Walker:
+    """A policy as a walker."""
+    return lambda canvas, denoised: cast(Bernoulli, policy(canvas, denoised)).probabilities()
 
 
 def answers(canvas: Canvas, denoiser: Denoiser, teacher: AnyUnmasker, judge: Judge) -> tuple[Tensor, Tensor]:

@@ -43,8 +43,11 @@ def tiny() -> FitConfig:
 
 
 def learn_wordprob() -> LearnConfig:
-    """One order of the bundled denoiser for every number of steps; half an hour on one CPU core."""
-    return LearnConfig(task="wordprob", budgets=(2, 3, 4, 6, 8, 16), policy_updates=800)
+    """One order of the bundled denoiser for every number of steps, taught by slow decodes; 25 minutes on two cores."""
+    return LearnConfig(
+        task="wordprob", texts="data", budgets=(2, 3, 4, 5, 6, 8), policy_updates=0, rows=64,
+        taught_updates=2_400, taught_rounds=4, taught_batches=60,
+    )  # fmt: skip
 
 
 def learn_base() -> LearnConfig:
@@ -53,11 +56,11 @@ def learn_base() -> LearnConfig:
 
 
 def learn_demo() -> LearnConfig:
-    """An order for the bundled denoiser in at most eight minutes on two CPU cores, slow ones too.
-
-    On the task's texts: writing its own first takes the denoiser four minutes, and did no better (docs/log.md).
-    """
-    return LearnConfig(task="wordprob", texts="data", budgets=(2, 4, 8), policy_updates=160)
+    """An order for the bundled denoiser in at most eight minutes on two CPU cores, slow ones too: the same, shorter."""
+    return LearnConfig(
+        task="wordprob", texts="data", budgets=(2, 4, 8), policy_updates=0, rows=64,
+        taught_updates=600, taught_rounds=2, taught_batches=30,
+    )  # fmt: skip
 
 
 def learn_mwp() -> LearnConfig:

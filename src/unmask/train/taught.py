@@ -1,7 +1,8 @@
-"""The third stage: the policy walks, a slow decode says what was right, and the policy learns it; then it walks again.
+"""The third stage: walk, let a slow decode say what was right, have the policy learn it, and walk again.
 
-A round walks `taught_batches` batches of prompts with the policy as it is and adds them to the lessons; its updates go
-over all lessons so far, again and again, without the denoiser.
+A round walks `taught_batches` batches of prompts and adds them to the lessons: the first by the largest probability,
+the others with the policy as the round before left it. Its updates go over all lessons so far, again and again, without
+the denoiser.
 """
 
 import shutil
@@ -22,7 +23,15 @@ from unmask.orders.policy import PolicyNetwork
 from unmask.samplers.base import AnyUnmasker
 from unmask.tasks.base import Example, Task
 from unmask.train.learn_config import LearnConfig
-from unmask.train.lessons import Judge, Lesson, make_lesson, read_lesson, write_lesson
+from unmask.train.lessons import (
+    Judge,
+    Lesson,
+    coins_of,
+    largest_probability,
+    make_lesson,
+    read_lesson,
+    write_lesson,
+)
 from unmask.train.shards import missing_shards
 from unmask.train.stage import StageLoss, Step
 
@@ -71,8 +80,9 @@ def taught_step(
         known = (round_of(update, config) + 1) * config.taught_batches
         for number in missing_shards(folder, known):
             clean, examples, draws = prompts(number)
+            walker = largest_probability if number < config.taught_batches else coins_of(policy)
             judge = task_judge(task, codec, clean, examples)
-            write_lesson(folder, number, make_lesson(clean, policy, denoiser, teacher, judge, draws))
+            write_lesson(folder, number, make_lesson(clean, walker, denoiser, teacher, judge, draws))
             show(update, f"batch {number + 1} of {known} walked")
         lesson = next_lesson(folder, update, known, str(policy.slope.device))
         loss = lesson_loss(lesson, policy)
