@@ -46,9 +46,14 @@ def test_it_comes_last_and_leaves_nothing_behind(make_denoiser, config, tmp_path
     assert load_order(tmp_path / "run" / "order").card["learn"]["taught_updates"] == 5
 
 
-def test_updates_are_shared_evenly_among_the_rounds(config):
-    rounds = [round_of(update, replace(config, taught_updates=7, taught_rounds=3)) for update in range(7)]
-    assert rounds == [0, 0, 0, 1, 1, 2, 2]
+def test_a_round_has_as_many_updates_as_it_has_lessons(config):
+    rounds = [round_of(update, replace(config, taught_updates=24, taught_rounds=3)) for update in range(24)]
+    assert [rounds.count(r) for r in range(3)] == [4, 8, 12]
+    assert rounds == sorted(rounds)
+    for updates in range(3, 40):  # none is left out, and the last update belongs to the last
+        few = replace(config, taught_updates=updates, taught_rounds=3)
+        assert round_of(updates - 1, few) == 2
+        assert {round_of(update, few) for update in range(updates)} == {0, 1, 2}
 
 
 def test_the_first_round_walks_by_probability_and_the_next_by_the_policy_the_first_left(
@@ -94,7 +99,7 @@ def test_the_loss_on_canvases_it_was_not_taught_falls(make_denoiser, config, tmp
 def test_a_run_that_died_and_went_on_ends_as_if_it_had_not(
     make_denoiser, config, tmp_path, lenient, monkeypatch, crash_at, crash
 ):
-    """Updates 1 and 2 are of the second stage, 3 to 5 of the first round, 6 and 7 of the second."""
+    """Updates 1 and 2 are of the second stage, 3 and 4 of the first round, 5 to 7 of the second."""
     learn(make_denoiser(), config, tmp_path / "whole", checkpoint_every=2)
     crash_at(module, crash)
     with pytest.raises(KeyboardInterrupt):

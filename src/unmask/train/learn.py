@@ -1,4 +1,4 @@
-"""Learn an order: first the bound with a posterior that sees the text, then the policy on its own paths.
+"""Learn an order: the bound with a posterior that sees the text, the policy on its own paths, what slow decodes teach.
 
 The loop is `learn`; everything above it is preparation.
 """

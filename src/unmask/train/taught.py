@@ -59,8 +59,14 @@ def task_judge(task: Task, codec: Codec, clean: Canvas, examples: Sequence[Examp
 
 
 def round_of(update: int, config: LearnConfig) -> int:
-    """The round, from 0, that update 0, 1, ... of the stage belongs to; rounds differ by one update at most."""
-    return update * config.taught_rounds // config.taught_updates
+    """The round, from 0, that update 0, 1, ... of the stage belongs to.
+
+    Round r has r + 1 times the updates of the first, as it has r + 1 times the lessons: all rounds go over them equally
+    often.
+    """
+    rounds, updates = config.taught_rounds, config.taught_updates
+    ends = (updates * (r + 1) * (r + 2) / (rounds * (rounds + 1)) for r in range(rounds))
+    return next(r for r, end in enumerate(ends) if update < end)
 
 
 def taught_step(
