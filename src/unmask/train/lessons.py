@@ -22,7 +22,7 @@ from unmask.denoisers.base import Denoised, Denoiser
 from unmask.orders.policy import PolicyNetwork
 from unmask.reveals.bernoulli import Bernoulli
 from unmask.samplers.base import AnyUnmasker
-from unmask.samplers.decode import decode_canvas
+from unmask.samplers.decode import Step, decode_canvas
 from unmask.samplers.pick import pick_from_level
 from unmask.train.features import CANVAS, Player, Recorder
 from unmask.train.shards import reading_shard, shard_path, write_shard_file
@@ -66,16 +66,14 @@ def make_lesson(
     canvas, met = clean, [none_of(clean)]
     while bool((going := canvas.unfinished & ~canvas.last_step).any()):  # at the last step nothing is decided
         canvas, level = canvas.take(going), level[going]
-        answer, correct = answers(canvas, denoiser, teacher, judge)
-        canvas, level, answer = canvas.take(correct), level[correct], answer[correct]
-        if not len(canvas.row):
-            break
-        recorder = Recorder(denoiser, texts=False)
-        said = recorder(canvas)
-        best = said.to_rows(said.top2_tokens[:, 0], 0)
-        undecided = (said.to_rows(said.top2[:, 0], 1.0) < SURE).any(-1)
-        met.append(take(Lesson(canvas, canvas.masked & (best == answer), recorder.calls[0]), undecided))
-        canvas = canvas.reveal(pick_from_level(canvas, walker(canvas, said) - level, 0.0), best)
+        slow = go_on(canvas, denoiser, teacher)
+        correct = judge(slow.tokens, canvas)
+        best = slow.said.to_rows(slow.said.top2_tokens[:, 0], 0)
+        undecided = (slow.said.to_rows(slow.said.top2[:, 0], 1.0) < SURE).any(-1)
+        met.append(take(Lesson(canvas, canvas.masked & (best == slow.tokens), slow.call), correct & undecided))
+        chance = walker(canvas, slow.said)
+        canvas = canvas.reveal(pick_from_level(canvas, chance - level, 0.0), best).take(correct)
+        level = level[correct]
     return join(met)
 
 
@@ -89,11 +87,20 @@ def coins_of(policy: PolicyNetwork) -> Walker:
     return lambda canvas, denoised: cast(Bernoulli, policy(canvas, denoised)).probabilities()
 
 
-def answers(canvas: Canvas, denoiser: Denoiser, teacher: AnyUnmasker, judge: Judge) -> tuple[Tensor, Tensor]:
-    """What the teacher makes of a canvas with a step for each position, long [b, L], and whether it is correct, [b]."""
-    unhurried = replace(canvas, step=torch.zeros_like(canvas.step), budget=canvas.masked.sum(-1).clamp(min=1))
-    tokens = decode_canvas(denoiser, unhurried, teacher).canvas.tokens
-    return tokens, judge(tokens, canvas)
+class Slow(NamedTuple):
+    """tokens: long [b, L], the finished canvases. said: what the denoiser said at the first step; call: to be kept."""
+
+    tokens: Tensor
+    said: Denoised
+    call: dict[str, Tensor]
+
+
+def go_on(canvas: Canvas, denoiser: Denoiser, teacher: AnyUnmasker) -> Slow:
+    """What the teacher makes of unfinished canvases, with a step for each position; the walk needs its first pass."""
+    unhurried = replace(canvas, step=torch.zeros_like(canvas.step), budget=canvas.masked.sum(-1))
+    recorder, steps = Recorder(denoiser, texts=False), list[Step]()
+    tokens = decode_canvas(recorder, unhurried, teacher, on_step=steps.append).canvas.tokens
+    return Slow(tokens, steps[0].denoised, recorder.calls[0])
 
 
 def none_of(canvas: Canvas) -> Lesson:
