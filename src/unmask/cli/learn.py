@@ -26,6 +26,7 @@ from unmask.train.processes import is_main, open_processes
 
 VALIDATION_PROBLEMS = 100
 AS_PRESET = default("as the preset says")
+WATCHED = DecodeRule("threshold", 0.9)  # of orders that are taught, before a rule is picked; drawing is not for them
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
 
 
@@ -187,8 +188,10 @@ def learn_order(
     """`train.learn.learn`, with accuracy as deployed to watch and to pick the decode rules by."""
     task = make_task(config.task, config.data)
 
+    watched = WATCHED if config.taught_updates else DecodeRule("sample")
+
     def validate(order: LearnedOrder, denoiser: TextDenoiser) -> dict[str, float]:
-        return accuracies(order, denoiser, task, config.budgets)
+        return accuracies(replace(order, rules=dict.fromkeys(config.budgets, watched)), denoiser, task, config.budgets)
 
     def choose(order: LearnedOrder, denoiser: TextDenoiser) -> tuple[dict[int, DecodeRule], dict[str, Any]]:
         with Line("pick decode rules") if is_main() else nullcontext() as line:
