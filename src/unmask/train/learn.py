@@ -407,7 +407,7 @@ def learn(
     """Learn an order for a denoiser on a task; killed and called again it goes on where it was.
 
     Leaves `out/order`, `out/log.jsonl`, `out/checkpoint.safetensors`, and `out/denoiser` if that was trained along (by
-    LoRA: merged, and `out/adapter` by itself).
+    LoRA: merged, and `out/adapter` by itself); `out/lessons` is there while the third stage runs.
     identity: what else must agree for a resumed run to be the same (say, a digest of the denoiser).
     A denoiser given in bfloat16 is not copied: its weights are held once, also while it validates.
     Started as several processes (`train/processes.py`) each takes a share of every batch; how many there are, and in
