@@ -12,7 +12,8 @@
 
 Each stage is an `unmask` command, which is printed and which goes on where it was: start the recipe again after a kill.
 The paper's full text was not to be had, so learning rates are ours; and one network serves all budgets, where the
-paper has one for each. `--method bound` learns by the bound alone (equations 2 to 6), as the paper does.
+paper has one for each. `--method bound` learns by the bound alone (equations 2 to 6), as the paper does. With either
+method the policy is told tokens, too (decision 010).
 """
 
 import argparse
