@@ -10,6 +10,7 @@ from unmask.denoisers.table import TableDenoiser
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.samplers import make_sampler
 from unmask.samplers.base import Selection, Stateless
+from unmask.samplers.decode import decode_canvas
 from unmask.train import lessons as module
 from unmask.train.lessons import (
     coins_of,
@@ -123,6 +124,21 @@ def test_it_is_asked_at_every_canvas_since_what_goes_with_what_stands_there_may_
     lesson = make_lesson(start, rightmost_first, table, TEACHER, accepting([1, 1, 0], [0, 0, 0]), Draws(0))
     assert lesson.canvas.masked.tolist() == [[True, True, True], [True, True, False]]
     assert lesson.right.tolist() == [[True, False, True], [True, True, False]]
+
+
+def test_the_teacher_may_read_whole_distributions_and_its_first_pass_is_the_walks() -> None:
+    """`klass` compares distributions, which no lesson keeps. One pass at the second canvas, all others at the start."""
+    passes = []
+
+    def counted(canvas: Canvas):
+        passes.append(len(canvas.row))
+        return MIXED(canvas)
+
+    teacher = make_sampler("klass", None)
+    lesson = make_lesson(canvas(), leftmost_first, counted, teacher, accepting([1, 0], [0, 1], [1, 1]), Draws(0))
+    assert len(lesson.canvas.row) == 2
+    unhurried = canvas(budget=2)
+    assert len(passes) == 1 + int(decode_canvas(MIXED, unhurried, teacher).nfe)
 
 
 def test_canvases_on_which_all_is_certain_are_left_out() -> None:

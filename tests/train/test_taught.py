@@ -29,12 +29,14 @@ def config(learn_config):
     return replace(learn_config, bound_updates=0, policy_updates=2, taught_updates=5, taught_rounds=2, taught_batches=2)
 
 
+def anything_goes(*_):
+    return lambda tokens, canvas: torch.ones(len(tokens), dtype=torch.bool)
+
+
 @pytest.fixture
 def lenient(monkeypatch):
     """Every answer counts as correct: the small denoiser knows nothing."""
-    monkeypatch.setattr(
-        taught, "task_judge", lambda *_: lambda tokens, canvas: torch.ones(len(tokens), dtype=torch.bool)
-    )
+    monkeypatch.setattr(taught, "task_judge", anything_goes)
 
 
 def test_it_comes_last_and_leaves_nothing_behind(make_denoiser, config, tmp_path, lenient):
@@ -105,9 +107,7 @@ def test_a_run_that_died_and_went_on_ends_as_if_it_had_not(
     with pytest.raises(KeyboardInterrupt):
         learn(make_denoiser(), config, tmp_path / "broken", checkpoint_every=2)
     monkeypatch.undo()
-    monkeypatch.setattr(
-        taught, "task_judge", lambda *_: lambda tokens, canvas: torch.ones(len(tokens), dtype=torch.bool)
-    )
+    monkeypatch.setattr(taught, "task_judge", anything_goes)
     learn(make_denoiser(), config, tmp_path / "broken", checkpoint_every=2)
     assert files(tmp_path / "broken") == files(tmp_path / "whole")
 

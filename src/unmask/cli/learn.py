@@ -58,7 +58,7 @@ class Learn:
     policy_updates: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Updates of the second stage, on the policy's own paths."""
     taught_updates: Annotated[int | None, WHOLE, AS_PRESET] = None
-    """Updates of the third stage, on what a slow decode shows to be right on canvases the policy reached; 0: none."""
+    """Updates of the third stage, on what a slow decode shows to be right on canvases a threshold reached; 0: none."""
     taught_rounds: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Rounds of it: each walks anew, with the policy as it has become by then."""
     taught_batches: Annotated[int | None, WHOLE, AS_PRESET] = None
@@ -187,7 +187,6 @@ def learn_order(
 ) -> LearnResult:
     """`train.learn.learn`, with accuracy as deployed to watch and to pick the decode rules by."""
     task = make_task(config.task, config.data)
-
     watched = WATCHED if config.taught_updates else DecodeRule("sample")
 
     def validate(order: LearnedOrder, denoiser: TextDenoiser) -> dict[str, float]:

@@ -22,7 +22,7 @@ from unmask.denoisers.base import Denoised, Denoiser
 from unmask.orders.policy import PolicyNetwork
 from unmask.reveals.bernoulli import Bernoulli
 from unmask.samplers.base import AnyUnmasker
-from unmask.samplers.decode import Step, decode_canvas
+from unmask.samplers.decode import decode_canvas
 from unmask.samplers.pick import pick_from_level
 from unmask.train.features import CANVAS, Player, Recorder
 from unmask.train.shards import reading_shard, shard_path, write_shard_file
@@ -96,11 +96,15 @@ class Slow(NamedTuple):
 
 
 def go_on(canvas: Canvas, denoiser: Denoiser, teacher: AnyUnmasker) -> Slow:
-    """What the teacher makes of unfinished canvases, with a step for each position; the walk needs its first pass."""
+    """What the teacher makes of unfinished canvases, with a step for each position; of its passes the first is kept."""
     unhurried = replace(canvas, step=torch.zeros_like(canvas.step), budget=canvas.masked.sum(-1))
-    recorder, steps = Recorder(denoiser, texts=False), list[Step]()
-    tokens = decode_canvas(recorder, unhurried, teacher, on_step=steps.append).canvas.tokens
-    return Slow(tokens, steps[0].denoised, recorder.calls[0])
+    first = denoiser(canvas)
+    known = [first]
+    tokens = decode_canvas(
+        lambda now: known.pop() if known else denoiser(now), unhurried, teacher
+    ).canvas.tokens  # fmt: skip
+    recorder = Recorder(lambda _: first, texts=False)
+    return Slow(tokens, recorder(canvas), recorder.calls[0])
 
 
 def none_of(canvas: Canvas) -> Lesson:
