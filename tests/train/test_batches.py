@@ -140,3 +140,35 @@ def test_padding_to_a_multiple_adds_nothing_but_padding_on_the_left():
     assert padded.row.tolist() == [4, 6]
     assert pad_left(padded, 4, 9) is padded
     assert pad_left(canvas, 1, 9) is canvas
+
+
+# ---- made ahead by other processes
+
+
+def test_batches_made_ahead_are_the_same_ones(examples, codec):
+    ahead, alone = make(examples, codec), make(examples, codec)
+    ahead.prefetch(5, 15, workers=2)  # from the middle of a pool to the middle of another
+    for update in (*range(5, 15), 15, 16, 3, 40):  # and others, which are made when asked for
+        assert same(ahead.batch(update), alone.batch(update)), update
+
+
+def test_batches_made_ahead_are_not_made_here(examples, codec, monkeypatch):
+    ahead = make(examples, codec)
+    ahead.prefetch(0, 12, workers=1)
+    ahead.batch(0)
+    monkeypatch.setattr(ahead, "_make_pool", lambda pool: pytest.fail(f"pool {pool} was made here"))
+    assert [len(ahead.batch(update).examples) for update in range(12)] == [5] * 12
+
+
+def test_what_is_passed_over_does_not_end_what_is_made_ahead(examples, codec, monkeypatch):
+    ahead, alone = make(examples, codec), make(examples, codec)
+    ahead.prefetch(4, 16, workers=1)
+    assert same(ahead.batch(1), alone.batch(1))  # before the first: made here
+    wanted = alone.batch(9)
+    monkeypatch.setattr(ahead, "_make_pool", lambda pool: pytest.fail(f"pool {pool} was made here"))
+    assert same(ahead.batch(9), wanted)
+
+
+def test_large_batches_are_sorted_by_length_few_at_a_time(examples, codec):
+    sizes = {rows: make(examples, codec, rows=rows, pool=None).pool for rows in (1, 64, 256, 512, 1024, 4096)}
+    assert sizes == {1: 16, 64: 16, 256: 16, 512: 8, 1024: 4, 4096: 4}

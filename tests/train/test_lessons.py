@@ -30,6 +30,11 @@ MIXED_WIDTH = 2 * 3 + 2  # of its hidden states
 TEACHER = make_sampler("frontier:level=0.98", None)  # 1, then 0, for p(second = 0 | first = 1) = .35 / .60
 
 
+@pytest.fixture(autouse=True)
+def all_that_is_passed_through(monkeypatch):
+    monkeypatch.setattr(module, "PASSED", 1.0)
+
+
 def canvas(rows: int = 1, budget: int = 3) -> Canvas:
     tokens = torch.full((rows, 2), 5)  # what stands at a masked position means nothing
     return Canvas.make(tokens, torch.ones_like(tokens, dtype=torch.bool), budget)
@@ -55,28 +60,75 @@ def lesson_of(walker, judge, rows=1, budget=3):
     return make_lesson(canvas(rows, budget), walker, MIXED, TEACHER, judge, Draws(0))
 
 
+def walked(lesson):
+    """Without the canvas that the slow decode of `MIXED` passes through from the start: the first position written."""
+    passed = torch.arange(len(lesson.canvas.row)) == 1
+    assert lesson.canvas.masked[passed].tolist() == [[False, True]] and lesson.canvas.row[passed].item() == 0
+    return take(lesson, ~passed)
+
+
 def test_what_the_slow_decode_would_write_is_right_and_the_rest_of_the_best_guesses_is_not() -> None:
-    lesson = lesson_of(leftmost_first, accepting([1, 0]))
+    lesson = walked(lesson_of(leftmost_first, accepting([1, 0])))
     assert lesson.canvas.step.tolist() == [0, 1]
     assert lesson.canvas.masked.tolist() == [[True, True], [False, True]]
     assert lesson.right.tolist() == [[True, False], [False, True]], "1 1 is written by nobody; after the first 1, 0 is"
     assert lesson.canvas.tokens[1, 0] == 1
 
 
+def test_the_canvases_that_the_slow_decode_passes_through_are_lessons_too() -> None:
+    """The walker writes the second position first; the slow decode, from the start, the first: that canvas as well."""
+    lesson = lesson_of(surest_first, accepting([1, 0], [0, 1]), budget=4)
+    assert lesson.canvas.masked.tolist() == [[True, True], [False, True], [True, False]]
+    assert lesson.canvas.step.tolist() == [0, 1, 1]
+    assert lesson.canvas.budget.tolist() == [4, 4, 4]
+    assert lesson.right.tolist() == [[True, False], [False, True], [True, False]]
+    assert lesson.canvas.tokens[1, 0] == 1 and lesson.canvas.tokens[2, 1] == 1
+    again = MIXED(lesson.canvas)
+    assert torch.equal(lesson.denoised.top2, again.top2), "what was said at that pass, not at the first"
+
+
+def test_a_canvas_that_was_passed_through_counts_as_reached_with_a_step_to_come() -> None:
+    """Four positions one by one, three steps at most: the last decision of a hurried decode is at the second."""
+    joint = torch.rand(2, 2, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    table = TableDenoiser.of(joint / joint.sum(), features=True)
+    start = Canvas.make(torch.full((1, 4), 5), torch.ones(1, 4, dtype=torch.bool), 3)
+    slow = module.go_on(start, table, Watched())
+    found = [module.of_pass(number, start, slow, torch.tensor([True])).canvas for number in range(4)]
+    assert [each.masked.sum().item() for each in found] == [4, 3, 2, 1]
+    assert [each.step.item() for each in found] == [0, 1, 1, 1]
+    refused = [module.of_pass(number, start, slow, torch.tensor([False])) for number in range(4)]
+    assert [len(each.canvas.row) for each in refused] == [0, 0, 0, 0]
+
+
 def test_after_a_mistake_the_slow_decode_starts_anew_from_the_canvas_with_the_mistake_on_it() -> None:
     """Second position first: 1 stands there, where the answer had 0, and from there 0 1 is written."""
-    lesson = lesson_of(surest_first, accepting([1, 0], [0, 1]))
+    lesson = walked(lesson_of(surest_first, accepting([1, 0], [0, 1])))
     assert lesson.canvas.step.tolist() == [0, 1]
     assert lesson.right.tolist() == [[True, False], [True, False]]
     assert lesson.canvas.tokens[1, 1] == 1
 
 
+def test_of_the_canvases_that_are_passed_through_a_quarter_is_kept_whatever_the_neighbours(monkeypatch) -> None:
+    """At a budget of 2 the walker decides once, so that all others were passed through: 400 rows, one each."""
+    monkeypatch.undo()
+    whole = lesson_of(surest_first, accepting([1, 0]), rows=400, budget=2)
+    passed = whole.canvas.masked.sum(-1) == 1
+    assert int((~passed).sum()) == 400
+    assert abs(int(passed.sum()) - 100) < 3 * 8.7, "standard error of a quarter of 400 is 8.7"
+    kept = set(whole.canvas.row[passed].tolist())
+    for row in range(20):
+        alone = make_lesson(
+            canvas(400, 2).take(torch.tensor([row])), surest_first, MIXED, TEACHER, accepting([1, 0]), Draws(0)
+        )
+        assert len(alone.canvas.row) == 1 + (row in kept)
+
+
 def test_where_the_answer_is_not_correct_nothing_is_taught_from_there_on() -> None:
-    assert lesson_of(surest_first, accepting([1, 0])).canvas.step.tolist() == [0], "0 1 was refused"
+    assert walked(lesson_of(surest_first, accepting([1, 0]))).canvas.step.tolist() == [0], "0 1 was refused"
     assert len(lesson_of(surest_first, accepting([0, 1])).canvas.row) == 0, "1 0 was refused"
 
 
-@pytest.mark.parametrize(("budget", "steps"), [(1, []), (2, [0]), (3, [0, 1]), (9, [0, 1])])
+@pytest.mark.parametrize(("budget", "steps"), [(1, []), (2, [0, 0]), (3, [0, 1, 1]), (9, [0, 1, 1])])
 def test_the_last_step_reveals_all_so_there_is_nothing_to_learn_at_it(budget: int, steps: list[int]) -> None:
     assert lesson_of(leftmost_first, accepting([1, 0]), budget=budget).canvas.step.tolist() == steps
 
@@ -122,8 +174,9 @@ def test_it_is_asked_at_every_canvas_since_what_goes_with_what_stands_there_may_
         return 0.1 + 0.01 * torch.arange(3).expand(canvas.masked.shape)
 
     lesson = make_lesson(start, rightmost_first, table, TEACHER, accepting([1, 1, 0], [0, 0, 0]), Draws(0))
-    assert lesson.canvas.masked.tolist() == [[True, True, True], [True, True, False]]
-    assert lesson.right.tolist() == [[True, False, True], [True, True, False]]
+    right = {tuple(masked): right for masked, right in zip(*(each.tolist() for each in (lesson.canvas.masked, lesson.right)), strict=True)}
+    assert right[True, True, True] == [True, False, True]
+    assert right[True, True, False] == [True, True, False]
 
 
 def test_the_teacher_may_read_whole_distributions_and_its_first_pass_is_the_walks() -> None:
@@ -136,7 +189,7 @@ def test_the_teacher_may_read_whole_distributions_and_its_first_pass_is_the_walk
 
     teacher = make_sampler("klass", None)
     lesson = make_lesson(canvas(), leftmost_first, counted, teacher, accepting([1, 0], [0, 1], [1, 1]), Draws(0))
-    assert len(lesson.canvas.row) == 2
+    assert len(lesson.canvas.row) == 3
     unhurried = canvas(budget=2)
     assert len(passes) == 1 + int(decode_canvas(MIXED, unhurried, teacher).nfe)
 
@@ -159,7 +212,7 @@ def test_rows_have_levels_of_their_own_and_do_not_depend_on_their_neighbours() -
     whole = lesson_of(walker, judge, rows=40)
     second = int((whole.canvas.step == 1).sum())
     assert (whole.canvas.step == 0).sum() == 40
-    assert 8 < second < 25, "levels between .8 and .97: four in ten are above .9"
+    assert 40 + 8 < second < 40 + 25, "40 that were passed through; of levels from .8 to .97 four in ten are above .9"
     for row in (0, 7, 33):
         alone = make_lesson(canvas(40).take(torch.tensor([row])), walker, MIXED, TEACHER, judge, Draws(0))
         mine = take(whole, whole.canvas.row == row)
@@ -178,7 +231,7 @@ def test_a_policy_walks_by_its_coins_and_before_there_is_one_the_largest_probabi
 
 def test_what_the_denoiser_said_is_that_of_the_canvas_beside_it() -> None:
     lesson = lesson_of(leftmost_first, accepting([1, 0]), rows=3)
-    assert len(lesson.canvas.row) == 6
+    assert len(lesson.canvas.row) == 9
     again = MIXED(lesson.canvas)
     kept = lesson.denoised
     assert torch.equal(kept.where, again.where)

@@ -181,7 +181,9 @@ class Bench:
         goals: list[tuple[float, int]] = [] if orders else [(float(budget), budget) for budget in self.budgets]
         for order in orders.values():
             for budget in self.budgets:
-                taken = deployed_accuracy(denoiser, task, "validation", self.tune_count, order, budget)
+                taken = deployed_accuracy(
+                    denoiser, task, "validation", self.tune_count, order, budget, batch=self.batch
+                )
                 goals.append((taken.steps_mean, taken.steps_max))
         chosen: dict[str, None] = {}
         with Line("tune") as line:
@@ -196,6 +198,7 @@ class Bench:
                     out=out,
                     overwrite=self.overwrite and number == 0,
                     progress=lambda trial: show_trial(line, trial),
+                    batch=self.batch,
                 )
                 chosen |= dict.fromkeys(bench_samplers(found))
         return list(chosen)

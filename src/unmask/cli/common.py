@@ -88,6 +88,8 @@ class Machine:
             check_name(self.dtype, DTYPES, "dtype")
         check_number("--seed", self.seed, 0)
         check_device(self.device)
+        # cuDNN prepares a plan for every new shape, and a decode has one at nearly every pass, as rows finish
+        torch.backends.cuda.enable_cudnn_sdp(False)
         if self.dtype == "bfloat16" and not multiplies_bfloat16(torch.device(self.device)):
             say(f"warning: {self.device} has no instructions for bfloat16 here; float32 is many times as fast")
 

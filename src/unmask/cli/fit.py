@@ -86,6 +86,8 @@ class Fit:
     """Compile the network: twice as fast after a minute, needs a C++ compiler."""
     no_compile: bool = False
     """Do not compile, whatever the preset says."""
+    workers: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Processes that make the batches ahead, where one core is too slow for the device; 0: none."""
     checkpoint_every: Annotated[int, WHOLE] = 200
     """Updates between checkpoints."""
     validate_every: Annotated[int, WHOLE] = 2_000
@@ -99,7 +101,7 @@ class Fit:
         check_name(self.task, TASKS, "task", hint="unmask list tasks")
         preset = fit_preset(self.preset or (self.task if self.task in FIT_PRESETS else "base"))
         names = (
-            *("data", "init", "updates", "rows", "rate", "muon_rate", "weight_decay"),
+            *("data", "init", "updates", "rows", "rate", "muon_rate", "weight_decay", "workers"),
             *("layers", "width", "heads", "hidden", "vocabulary", "context", "response_length"),
         )
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
@@ -119,6 +121,7 @@ class Fit:
         check_given(self, 1, most, "updates", "rows", "layers", "width", "heads", "hidden", "context")
         check_given(self, 1, most, "response_length", "checkpoint_every", "validate_every")
         check_given(self, 0, 1, "rate", "muon_rate", "weight_decay")
+        check_given(self, 0, 1000, "workers")
         check_given(self, 260, most, "vocabulary")  # the bytes and the special tokens
         self.machine.apply()
         config = self.config()

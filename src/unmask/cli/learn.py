@@ -83,6 +83,10 @@ class Learn:
     """Credit of a revealed position: this times the log-probability of its true token, less the next."""
     miss: Annotated[float | None, NUMBER, AS_PRESET] = None
     """Nats that a position costs whose most probable token is not the true one."""
+    width: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Width of the policy, a multiple of 4."""
+    layers: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Layers of the policy."""
     components: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Sets of coins in the policy's law: more than one is a mixture, for several orders that are each good."""
     denoiser_update: Annotated[str | None, WORD, AS_PRESET] = None
@@ -95,6 +99,8 @@ class Learn:
     """Batches of --rows texts to make features of."""
     accumulate: Annotated[int | None, WHOLE, AS_PRESET] = None
     """Pieces to take the rows of an update in: the same update within rounding, in less memory."""
+    workers: Annotated[int | None, WHOLE, AS_PRESET] = None
+    """Processes that make the batches ahead, where one core is too slow for the device; 0: none."""
     one_copy: bool = False
     """Load the denoiser in bfloat16 and keep no other copy: half the memory or less; it validates so too."""
     checkpoint_every: Annotated[int, WHOLE] = 25
@@ -114,8 +120,8 @@ class Learn:
         names = (
             "data", "bound_updates", "policy_updates", "taught_updates", "taught_rounds", "taught_batches", "teacher",
             "texts", "own_count", "own_sampler", "rows", "samples", "rate",
-            "price", "likelihood", "miss", "components", "denoiser_update",
-            "accumulate", "lora_rank", "features", "feature_batches",
+            "price", "likelihood", "miss", "width", "layers", "components", "denoiser_update",
+            "accumulate", "lora_rank", "features", "feature_batches", "workers",
         )  # fmt: skip
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.updates is not None:
@@ -128,13 +134,14 @@ class Learn:
 
     def run(self) -> None:
         """Learn, and say where the order is."""
-        check_given(self, 1, float("inf"), "updates", "rows", "own_count", "components")
+        check_given(self, 1, float("inf"), "updates", "rows", "own_count", "width", "layers", "components")
         check_given(self, 1, float("inf"), "accumulate", "lora_rank", "feature_batches")
         check_given(self, 1, float("inf"), "taught_rounds", "taught_batches")
         check_given(self, 1, float("inf"), "checkpoint_every", "validate_every", "rule_count")
         check_given(self, 0, float("inf"), "bound_updates", "policy_updates", "taught_updates")
         check_given(self, 2, float("inf"), "samples")
         check_given(self, 0, 1, "rate")
+        check_given(self, 0, 1000, "workers")
         check_given(self, 0, 1000, "price", "likelihood", "miss")
         for budget in self.budgets:
             check_number("--budgets", budget, 1)

@@ -90,6 +90,7 @@ def tune(
     seed: int = 0,
     overwrite: bool = False,
     progress: Callable[[Trial], None] | None = None,
+    batch: int = 64,
 ) -> dict[str, Tuned]:
     """The best settings of each named heuristic at a mean of `target_steps` and at `max_steps`.
 
@@ -98,6 +99,7 @@ def tune(
     the target by more than `TOLERANCE` are out. The most accurate wins, then the one with fewer steps.
 
     first, keep: problems of the first round, and how many candidates go on to all `count`.
+    batch: problems decoded together; changes nothing but speed.
     Leaves `out/tuning.json` with every candidate; a second start measures only what is missing.
     Raises UserError on bad input, or if `out` holds the tuning of something else.
     """
@@ -121,7 +123,7 @@ def tune(
     def measure(candidate: Candidate, problems: int) -> Accuracy:
         known = ledger.get(candidate, problems)
         if known is None:
-            known = deployed_accuracy(denoiser, task, split, problems, *candidate, seed=seed)
+            known = deployed_accuracy(denoiser, task, split, problems, *candidate, seed=seed, batch=batch)
             ledger.add(candidate, problems, known)
             if progress is not None:
                 progress(Trial(candidate, known, len(ledger.measured)))

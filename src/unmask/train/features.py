@@ -61,21 +61,30 @@ FIELDS = ("hidden", "top2", "top2_tokens", "entropy", "log_probs")
 CANVAS = ("tokens", "masked", "valid", "step", "budget", "row")
 
 
-class Recorder:
-    """A denoiser that keeps what it said, on the CPU. texts: canvases hold clean tokens, to be seen too."""
+def keep(said: Denoised, tokens: Tensor | None = None) -> Kept:
+    """What stays of `said`, where it is; `tokens` (long [B, L]) are those whose probability will be asked for."""
+    hidden = None if said.hidden is None else said.hidden.bfloat16()
+    log_probs = None if tokens is None else said.log_prob(said.from_rows(tokens)).float()
+    return Kept(said.where, said.shape, hidden, said.top2, said.top2_tokens, said.entropy, log_probs)
 
-    def __init__(self, denoiser: Denoiser, texts: bool = True) -> None:
-        self.denoiser, self.texts = denoiser, texts
+
+def kept_of(kept: Kept) -> dict[str, Tensor]:
+    """Its tensors by name, on the CPU."""
+    found = {name: getattr(kept, name) for name in FIELDS}
+    return {name: value.cpu() for name, value in found.items() if value is not None}
+
+
+class Recorder:
+    """A denoiser that keeps what it said, on the CPU, and how the tokens that stand on the canvas are seen."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.denoiser = denoiser
         self.calls: list[dict[str, Tensor]] = []
 
     @torch.no_grad()
     def __call__(self, canvas: Canvas) -> Denoised:
-        said = self.denoiser(canvas)
-        hidden = None if said.hidden is None else said.hidden.bfloat16()
-        log_probs = said.log_prob(said.from_rows(canvas.tokens)).float() if self.texts else None
-        kept = Kept(said.where, said.shape, hidden, said.top2, said.top2_tokens, said.entropy, log_probs)
-        found = {name: getattr(kept, name) for name in FIELDS}
-        self.calls.append({name: value.cpu() for name, value in found.items() if value is not None})
+        kept = keep(self.denoiser(canvas), canvas.tokens)
+        self.calls.append(kept_of(kept))
         return cast(Denoised, kept)
 
 

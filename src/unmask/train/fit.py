@@ -42,6 +42,7 @@ class FitConfig:
         more often, where a token is known from the others and so can be learned.
     new_head: with `init` of an encoder saved without its output head: begin one, drawn by `seed`.
     precision: of the matrix products: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
+    workers: processes that make batches ahead, the same ones; 0 makes each when its turn comes.
     """
 
     task: str = "wordprob"
@@ -68,6 +69,7 @@ class FitConfig:
     new_head: bool = False
     precision: str = "auto"
     compile: bool = False
+    workers: int = 0
     device: str = "cpu"
 
 
@@ -83,7 +85,7 @@ Validate = Callable[[TextDenoiser, Task], dict[str, float]]
 
 CODEC_EXAMPLES = 20_000
 # What a run may be called again with otherwise. A head is new at its first start alone: the checkpoint has it after.
-NOT_IDENTITY = ("updates", "device", "data", "new_head")
+NOT_IDENTITY = ("updates", "workers", "device", "data", "new_head")
 
 
 def make_codec(task: Task, vocabulary: int) -> Codec:
@@ -219,6 +221,7 @@ def fit(
     fast_trunk = torch.compile(trunk, dynamic=False) if config.compile else trunk
     draws = Draws(config.seed)
     pieces = processes.pieces(config.rows)
+    batches.prefetch(done, config.updates, config.workers, claim.close)
     log = open_log(processes, out / "log.jsonl", config.updates, done, "fit")
 
     def save(update: int) -> None:

@@ -250,7 +250,8 @@ def new_learners(config: LearnConfig, denoiser_width: int, vocabulary: int) -> t
     generator = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):  # building a module draws weights that `initialise` writes over
         shape = PolicyConfig(
-            denoiser_width, config.width, config.layers, components=config.components, codes=config.codes
+            denoiser_width, config.width, config.layers, hidden=max(160, 5 * config.width // 2),
+            components=config.components, codes=config.codes,
         )
         policy = PolicyNetwork(shape)
         posterior = PosteriorNetwork(PosteriorConfig(vocabulary, config.width))
@@ -369,6 +370,16 @@ def teaching(
     return lambda update: step(update - before)
 
 
+def to_come(config: LearnConfig, done: int, lessons: Path) -> tuple[int, int]:
+    """The batches that are still to be asked for: from the first to before the last."""
+    before, walked = config.updates - config.taught_updates, config.taught_rounds * config.taught_batches
+    if not config.taught_updates:
+        return done, config.updates
+    if done < before:
+        return done, before + walked
+    return before + next(missing_shards(lessons, walked), walked), before + walked
+
+
 def features_step(config: LearnConfig, policy: PolicyNetwork, processes: Processes) -> Step | None:
     """Updates from features, the shards one after the other and over again, without the denoiser; None without any."""
     if not config.features:
@@ -429,7 +440,7 @@ def learn(
     if trained:
         learners["denoiser"] = network
         optimizers.append(Optimizers(network, config.denoiser_rate, 0.0, config.weight_decay))
-    skip = ("device", "data", "accumulate", *unused(config))
+    skip = ("device", "data", "accumulate", "workers", *unused(config))
     known = {key: value for key, value in asdict(config).items() if key not in skip}
     claim = claim_run(processes, out, "learn", known | (identity or {}), overwrite)
     if config.texts == "own":
@@ -443,6 +454,7 @@ def learn(
     first = features_step(config, policy, processes)
     first = first or online_step(config, batches, policy, posterior, scorer, processes)
     last_stage = teaching(config, out / "lessons", batches, task, denoiser, policy, scorer, processes, log)
+    batches.prefetch(*to_come(config, done, out / "lessons"), config.workers, claim.close)
     order = LearnedOrder(policy, {}, {})
     seen: dict[str, float] = {}
     try:

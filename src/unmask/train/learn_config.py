@@ -40,6 +40,7 @@ class LearnConfig:
         reads on them, if it is not there yet; the order then learns from that alone (`train/features.py`).
     accumulate: pieces that each process takes its rows of an update in, one after the other: the same update within
         rounding, in less memory.
+    workers: processes that make batches ahead, the same ones; 0 makes each when its turn comes.
     """
 
     task: str = "wordprob"
@@ -82,6 +83,7 @@ class LearnConfig:
     features: str | None = None
     feature_batches: int = 50
     accumulate: int = 1
+    workers: int = 0
     device: str = "cpu"
 
     @property

@@ -2,7 +2,8 @@
 
 What is right is what a slow decode would go on to write from there, wherever a judge says that its answer is correct:
 prompts and a judge are enough, no texts are read. It is asked at every canvas: with a mistake on it another answer is
-right, and without one there are several, of which only that of this canvas goes with what stands there.
+right, and without one there are several, of which only that of this canvas goes with what stands there. The canvases
+that the slow decode passes through on its way are lessons too, some of them: what it went on to write is known.
 
 A filter that predicts what the finished text agrees with: Learn2PD, Bao et al. 2025, arXiv 2509.25188; that it has to
 be asked on the learner's own canvases: DAgger, Ross et al. 2011, arXiv 1011.0686.
@@ -24,11 +25,12 @@ from unmask.reveals.bernoulli import Bernoulli
 from unmask.samplers.base import AnyUnmasker
 from unmask.samplers.decode import decode_canvas
 from unmask.samplers.pick import pick_from_level
-from unmask.train.features import CANVAS, Player, Recorder
+from unmask.train.features import CANVAS, Kept, Player, keep, kept_of
 from unmask.train.shards import reading_shard, shard_path, write_shard_file
 
 FORMAT, VERSION = "unmask-lesson", 1
 LEVELS = (0.8, 0.97)  # of the thresholds that canvases are reached by, as those that serve
+PASSED = 0.25  # share of the canvases that the slow decode passes through that is kept: many, and alike
 SURE = 0.98  # where every position is at least this certain there is nothing to decide
 
 Walker = Callable[[Canvas, Denoised], Tensor]
@@ -68,13 +70,31 @@ def make_lesson(
         canvas, level = canvas.take(going), level[going]
         slow = go_on(canvas, denoiser, teacher)
         correct = judge(slow.tokens, canvas)
-        best = slow.said.to_rows(slow.said.top2_tokens[:, 0], 0)
-        undecided = (slow.said.to_rows(slow.said.top2[:, 0], 1.0) < SURE).any(-1)
-        met.append(take(Lesson(canvas, canvas.masked & (best == slow.tokens), slow.call), correct & undecided))
-        chance = walker(canvas, slow.said)
-        canvas = canvas.reveal(pick_from_level(canvas, chance - level, 0.0), best).take(correct)
+        met.append(of_pass(0, canvas, slow, correct))
+        for number in range(1, len(slow.passes)):
+            some = draws.row_uniform(canvas, f"passed through at {number}") < PASSED
+            met.append(of_pass(number, canvas, slow, correct & some))
+        said = cast(Denoised, slow.passes[0].said)
+        best = said.to_rows(said.top2_tokens[:, 0], 0)
+        canvas = canvas.reveal(pick_from_level(canvas, walker(canvas, said) - level, 0.0), best).take(correct)
         level = level[correct]
     return join(met)
+
+
+def of_pass(number: int, canvas: Canvas, slow: "Slow", wanted: Tensor) -> Lesson:
+    """The canvases of a pass of a slow decode that began at `canvas`, of the rows `wanted` (bool [B]).
+
+    They count as reached in as many steps as passes, but with a step to come: where a hurried decode may meet them.
+    """
+    rows, before, said = slow.passes[number]
+    start = canvas.take(rows)
+    step = torch.minimum(start.step + number, start.budget - 2)
+    best = said.to_rows(said.top2_tokens[:, 0], 0)
+    undecided = (said.to_rows(said.top2[:, 0], 1.0) < SURE).any(-1)
+    right = before.masked & (best == slow.tokens[rows])
+    return take(
+        Lesson(replace(before, step=step, budget=start.budget), right, kept_of(said)), wanted[rows] & undecided
+    )
 
 
 def largest_probability(canvas: Canvas, denoised: Denoised) -> Tensor:
@@ -87,24 +107,30 @@ def coins_of(policy: PolicyNetwork) -> Walker:
     return lambda canvas, denoised: cast(Bernoulli, policy(canvas, denoised)).probabilities()
 
 
+class Pass(NamedTuple):
+    """rows: long [b], those of the canvases still being written. before: canvas [b]. said: what the denoiser said."""
+
+    rows: Tensor
+    before: Canvas
+    said: Kept
+
+
 class Slow(NamedTuple):
-    """tokens: long [b, L], the finished canvases. said: what the denoiser said at the first step; call: to be kept."""
+    """tokens: long [B, L], the finished canvases. passes: how they came about; the first is of all."""
 
     tokens: Tensor
-    said: Denoised
-    call: dict[str, Tensor]
+    passes: list[Pass]
 
 
 def go_on(canvas: Canvas, denoiser: Denoiser, teacher: AnyUnmasker) -> Slow:
-    """What the teacher makes of unfinished canvases, with a step for each position; of its passes the first is kept."""
+    """What the teacher makes of unfinished canvases, with a step for each position."""
     unhurried = replace(canvas, step=torch.zeros_like(canvas.step), budget=canvas.masked.sum(-1))
-    first = denoiser(canvas)
-    known = [first]
-    tokens = decode_canvas(
-        lambda now: known.pop() if known else denoiser(now), unhurried, teacher
-    ).canvas.tokens  # fmt: skip
-    recorder = Recorder(lambda _: first, texts=False)
-    return Slow(tokens, recorder(canvas), recorder.calls[0])
+    passes: list[Pass] = []
+    decoded = decode_canvas(
+        denoiser, unhurried, teacher,
+        on_step=lambda step: passes.append(Pass(step.rows, step.before, keep(step.denoised))),
+    )  # fmt: skip
+    return Slow(decoded.canvas.tokens, passes)
 
 
 def none_of(canvas: Canvas) -> Lesson:

@@ -47,11 +47,12 @@ class Prompts(NamedTuple):
 def task_judge(task: Task, codec: Codec, clean: Canvas, examples: Sequence[Example]) -> Judge:
     """The task's own idea of a correct answer, for the rows of `clean`."""
     place = {row: number for number, row in enumerate(clean.row.tolist())}
+    masked = clean.masked.cpu()
 
     def judge(tokens: Tensor, canvas: Canvas) -> Tensor:
         found = []
-        for written, row in zip(tokens, canvas.row.tolist(), strict=True):
-            response = written[clean.masked[place[row]]].tolist()
+        for written, row in zip(tokens.cpu(), canvas.row.tolist(), strict=True):
+            response = written[masked[place[row]]].tolist()
             found.append(task.correct(codec.decode(response), examples[place[row]]))
         return torch.tensor(found, dtype=torch.bool, device=tokens.device)
 
