@@ -63,7 +63,8 @@ def lesson_of(walker, judge, rows=1, budget=3):
 def walked(lesson):
     """Without the canvas that the slow decode of `MIXED` passes through from the start: the first position written."""
     passed = torch.arange(len(lesson.canvas.row)) == 1
-    assert lesson.canvas.masked[passed].tolist() == [[False, True]] and lesson.canvas.row[passed].item() == 0
+    assert lesson.canvas.masked[passed].tolist() == [[False, True]]
+    assert lesson.canvas.row[passed].item() == 0
     return take(lesson, ~passed)
 
 
@@ -82,7 +83,8 @@ def test_the_canvases_that_the_slow_decode_passes_through_are_lessons_too() -> N
     assert lesson.canvas.step.tolist() == [0, 1, 1]
     assert lesson.canvas.budget.tolist() == [4, 4, 4]
     assert lesson.right.tolist() == [[True, False], [False, True], [True, False]]
-    assert lesson.canvas.tokens[1, 0] == 1 and lesson.canvas.tokens[2, 1] == 1
+    assert lesson.canvas.tokens[1, 0] == 1
+    assert lesson.canvas.tokens[2, 1] == 1
     again = MIXED(lesson.canvas)
     assert torch.equal(lesson.denoised.top2, again.top2), "what was said at that pass, not at the first"
 
@@ -174,7 +176,7 @@ def test_it_is_asked_at_every_canvas_since_what_goes_with_what_stands_there_may_
         return 0.1 + 0.01 * torch.arange(3).expand(canvas.masked.shape)
 
     lesson = make_lesson(start, rightmost_first, table, TEACHER, accepting([1, 1, 0], [0, 0, 0]), Draws(0))
-    right = {tuple(masked): right for masked, right in zip(*(each.tolist() for each in (lesson.canvas.masked, lesson.right)), strict=True)}
+    right = {tuple(masked.tolist()): lesson.right[at].tolist() for at, masked in enumerate(lesson.canvas.masked)}
     assert right[True, True, True] == [True, False, True]
     assert right[True, True, False] == [True, True, False]
 
