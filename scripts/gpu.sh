@@ -17,6 +17,7 @@
 # Settings, from the environment:
 #   DEVICE=cuda  DTYPE=bfloat16  LIMIT=540  RUNS=runs/gpu  WORK=$RUNS/work  DATA=  PYTHON=python3
 #   UPDATES=     updates of fit-large or learn-large, in place of the number below
+#   PRESET=      fit-large and learn-large as this preset says (shallow), in place of the sizes below
 #   COMPILE=1    compile the network of fit-large and throughput (needs a C compiler)
 #   COMMIT=      what the records say where there is no repository to ask
 #   WHEELS=runs/wheels   pure Python wheels found here are put on the path as they are
@@ -26,7 +27,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 
 : "${DEVICE:=cuda}" "${DTYPE:=bfloat16}" "${LIMIT:=540}" "${RUNS:=runs/gpu}" "${PYTHON:=python3}"
-: "${WORK:=$RUNS/work}" "${DATA:=}" "${UPDATES:=}" "${COMPILE:=}" "${COMMIT:=}" "${WHEELS:=runs/wheels}"
+: "${WORK:=$RUNS/work}" "${DATA:=}" "${UPDATES:=}" "${PRESET:=}" "${COMPILE:=}" "${COMMIT:=}" "${WHEELS:=runs/wheels}"
 : "${QUICK:=}" "${DRY:=}"
 
 PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}"
@@ -132,12 +133,16 @@ fit_large() {  # TASK
         mwp) size=(--layers 8 --width 384 --heads 6 --hidden 1056 --rows 64) updates=6000 ;;
         *) size=(--layers 8 --width 384 --heads 6 --hidden 1056 --rows 256) updates=12000 ;;
     esac
-    local options=(--preset "$(preset_of "$1")" "${size[@]}" --checkpoint-every 500 --validate-every 2000)
+    [[ -n $PRESET ]] && size=() updates=
+    local options=(--preset "${PRESET:-$(preset_of "$1")}" "${size[@]}" --workers 6)
+    options+=(--checkpoint-every 500 --validate-every 2000)
     if [[ -n $QUICK ]]; then
         options=(--preset tiny --rows 4 --checkpoint-every 5 --validate-every 1000) updates=10
     fi
     if [[ -n $COMPILE ]]; then options+=(--compile); else options+=(--no-compile); fi
-    unmask fit --task "$1" "${from[@]}" "${options[@]}" --updates "${UPDATES:-$updates}" \
+    : "${updates:=$UPDATES}"
+    [[ -n $updates ]] && options+=(--updates "${UPDATES:-$updates}")
+    unmask fit --task "$1" "${from[@]}" "${options[@]}" \
         --device "$DEVICE" --dtype "$DTYPE" --out "$run"
     finish "$run"
 }
@@ -146,12 +151,21 @@ learn_large() {  # TASK
     begin "learn-large-$1"
     local run=$WORK/$job updates=2000 from
     mapfile -t from < <(data)
-    local options=(--preset "$(preset_of "$1")" --budgets 2 4 8 16 --rows 64 --checkpoint-every 50 --rule-count 500)
+    local options=(--preset "$(preset_of "$1")" --budgets 2 4 8 16)
+    if [[ $1 == wordprob ]]; then  # taught: a lesson of 64 prompts takes a GPU as long as one of 2,048
+        options+=(--rows 2048 --taught-rounds 3 --taught-batches 12 --width 128 --workers 6) updates=960
+    else
+        options+=(--rows 64)
+    fi
+    [[ -n $PRESET ]] && options=(--preset "$PRESET") updates=
+    options+=(--checkpoint-every 50 --rule-count 500)
     if [[ -n $QUICK ]]; then
         options=(--preset tiny --budgets 2 4 --rule-count 4 --validate-every 1000) updates=6
     fi
+    : "${updates:=$UPDATES}"
+    [[ -n $updates ]] && options+=(--updates "${UPDATES:-$updates}")
     unmask learn --denoiser "$WORK/fit-large-$1" --task "$1" "${from[@]}" "${options[@]}" \
-        --updates "${UPDATES:-$updates}" --device "$DEVICE" --dtype "$DTYPE" --out "$run"
+        --device "$DEVICE" --dtype "$DTYPE" --out "$run"
     finish "$run"
 }
 

@@ -131,3 +131,16 @@ def test_killed_from_outside_it_ends_bit_identical(run, commands, undisturbed, t
         os.kill(process.pid, signal.SIGKILL)
     assert not (out / "denoiser").exists(), "it had finished before it was killed"
     check(run, commands["long fit"], out, undisturbed["long fit"])
+
+
+@pytest.mark.slow
+def test_killed_while_others_make_its_batches_it_starts_again_at_once(run, commands, undisturbed, tmp_path) -> None:
+    """They outlive it by seconds, and are its forks: they must not hold the folder as in use."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "unmask", *commands["long fit"], "--workers", "2", "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (out / "checkpoint.safetensors").exists():
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (out / "denoiser").exists(), "it had finished before it was killed"
+    check(run, commands["long fit"], out, undisturbed["long fit"])

@@ -13,6 +13,7 @@ import torch
 
 from unmask.cli.common import parse
 from unmask.cli.main import VERBS
+from unmask.train.presets import fit_preset, learn_preset
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "gpu.sh"
@@ -22,7 +23,8 @@ OURS = {"PYTHON": sys.executable, "COMMIT": "0123abc"}
 
 def gpu(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the script with `settings` in its environment."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("DATA", "UPDATES", "RUNS")}
+    ours = ("DATA", "UPDATES", "PRESET", "RUNS")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
     return subprocess.run(
         ["bash", str(SCRIPT), *arguments],
         env=environment | OURS | settings,
@@ -62,6 +64,17 @@ def test_every_command_it_would_run_parses(task: str, quick: str, compiled: str)
         elif words[1].endswith(".py"):
             assert (ROOT / words[1]).is_file()
     assert verbs == ["fit", "learn", "bench"]
+
+
+def test_a_preset_takes_the_place_of_the_sizes() -> None:
+    jobs = {"fit-large": fit_preset("shallow").updates, "learn-large": learn_preset("shallow").updates}
+    for job, updates in jobs.items():
+        for given, expected in (("", updates), ("9", 9)):
+            done = gpu(job, DRY="1", PRESET="shallow", UPDATES=given)
+            words = shlex.split(done.stdout.splitlines()[0])
+            command: Any = parse(VERBS[words[3]], words[3], words[4:])
+            assert command.preset == "shallow"
+            assert command.config().updates == expected
 
 
 def test_the_table_at_the_top_names_every_job_and_a_wrong_name_shows_it() -> None:

@@ -13,7 +13,7 @@ from unmask.tasks.base import Task
 RULES: tuple[DecodeRule, ...] = (
     DecodeRule("sample"),
     *(DecodeRule("threshold", level) for level in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97)),
-    *(DecodeRule("threshold", level, pace=True) for level in (0.9, 0.95, 0.97)),
+    *(DecodeRule("threshold", level, pace=True) for level in (0.9, 0.95, 0.97, 0.98, 0.99)),
 )
 
 

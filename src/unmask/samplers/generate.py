@@ -128,6 +128,7 @@ def decode(
             log_probs=log_probs,
             stop=_stop_rule(stops, codec, response) if stops and codec is not None else None,
         )
+        part, decoded = part.to("cpu"), Decoded._make(value.to("cpu") for value in decoded)  # at once, not row by row
         for row, place in enumerate(index.tolist()):
             prompt = None if texts is None else texts[place]
             done[place] = _generation(part, decoded, row, prompt=prompt, codec=codec, infill=infill, stops=stops)
