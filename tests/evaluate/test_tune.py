@@ -28,7 +28,7 @@ class Imagined:
     function: object
     asked: list
 
-    def __call__(self, denoiser, task, split, problems, spec, budget, seed=0):
+    def __call__(self, denoiser, task, split, problems, spec, budget, seed=0, batch=64):
         self.asked.append((spec, budget, problems))
         accuracy, steps = self.function(spec, budget, problems)
         return Accuracy(accuracy, steps, 1, budget, steps, problems)
