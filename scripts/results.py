@@ -7,8 +7,8 @@ A table stands between `<!-- results: NAME -->` and `<!-- end -->`, where docs/r
     table.json    with the first line of records.jsonl as header.json, from `unmask bench`
     exact.jsonl   from `unmask exact`
     record.json   from a script in benchmarks/ (`NAME:speed` and what else results_speed.py has)
-`<!-- results: NAME:sentence -->` (or `:seconds`) takes one sentence of an exact.jsonl instead. No number
-is typed by hand.
+`<!-- results: NAME:sentence -->` (or `:seconds`) takes one sentence of an exact.jsonl instead, `NAME:ahead` how far an
+order of a table.json is ahead. No number is typed by hand.
 """
 
 import json
@@ -21,6 +21,7 @@ from typing import Any
 from unmask.exact.gap import Cell, summaries
 
 sys.path.insert(0, str(Path(__file__).parent))
+from results_ahead import ahead_sentence
 from results_speed import load_sentence, render_caches, render_independence, render_policy, render_speed
 
 ROOT = Path(__file__).parents[1]
@@ -191,6 +192,7 @@ PARTS = {
     "": render,
     "sentence": exact_sentence,
     "seconds": exact_seconds,
+    "ahead": ahead_sentence,
     "speed": render_speed,
     "caches": render_caches,
     "independence": render_independence,
