@@ -78,7 +78,7 @@ def learn_demo() -> LearnConfig:
     """An order for the bundled denoiser in at most eight minutes on two CPU cores, slow ones too: the same, shorter."""
     return LearnConfig(
         task="wordprob", texts="data", budgets=(2, 4, 8), policy_updates=0, rows=64,
-        taught_updates=500, taught_rounds=2, taught_batches=25,
+        taught_updates=400, taught_rounds=2, taught_batches=25,
     )  # fmt: skip
 
 
