@@ -144,3 +144,17 @@ def test_killed_while_others_make_its_batches_it_starts_again_at_once(run, comma
         os.kill(process.pid, signal.SIGKILL)
     assert not (out / "denoiser").exists(), "it had finished before it was killed"
     check(run, commands["long fit"], out, undisturbed["long fit"])
+    if sys.platform == "linux":
+        assert not still_there(out), "what made its batches outlived it"
+
+
+def still_there(out: Path) -> list[int]:
+    """Processes that have `out` on their command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(out).encode() in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found

@@ -1,7 +1,10 @@
 """Which examples make up update `n`: a pure function of (data, seed, n), so that a resumed run sees the same."""
 
+import ctypes
 import math
 import random
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -81,7 +84,7 @@ class Batches:
         if workers and pools:
             loader = DataLoader(
                 _Pools(self), batch_size=None, sampler=pools, num_workers=workers, prefetch_factor=2,
-                collate_fn=_as_it_is, multiprocessing_context="fork", worker_init_fn=lambda _: let_go(),
+                collate_fn=_as_it_is, multiprocessing_context="fork", worker_init_fn=lambda _: _begin(let_go),
             )  # fmt: skip
             self._coming, self._head = iter(loader), _NONE_YET
 
@@ -145,6 +148,16 @@ class _Pools(Dataset[_Made]):
     def __getitem__(self, pool: int) -> _Made:
         made = self.batches._make_pool(pool)
         return _Made(pool, [([getattr(b.canvas, name).numpy() for name in FIELDS], b.examples) for b in made])
+
+
+def _begin(let_go: Callable[[], None]) -> None:
+    """What a process does first: let go, and see to it that it goes when the one that asks for its batches is killed.
+
+    Left to itself it would wait for ever to hand over what nobody takes (Linux; elsewhere it does).
+    """
+    let_go()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _as_it_is(item: Any) -> Any:
