@@ -140,8 +140,8 @@ fit_large() {  # TASK
         options=(--preset tiny --rows 4 --checkpoint-every 5 --validate-every 1000) updates=10
     fi
     if [[ -n $COMPILE ]]; then options+=(--compile); else options+=(--no-compile); fi
-    : "${updates:=$UPDATES}"
-    [[ -n $updates ]] && options+=(--updates "${UPDATES:-$updates}")
+    updates=${UPDATES:-$updates}
+    [[ -n $updates ]] && options+=(--updates "$updates")
     unmask fit --task "$1" "${from[@]}" "${options[@]}" \
         --device "$DEVICE" --dtype "$DTYPE" --out "$run"
     finish "$run"
@@ -162,8 +162,8 @@ learn_large() {  # TASK
     if [[ -n $QUICK ]]; then
         options=(--preset tiny --budgets 2 4 --rule-count 4 --validate-every 1000) updates=6
     fi
-    : "${updates:=$UPDATES}"
-    [[ -n $updates ]] && options+=(--updates "${UPDATES:-$updates}")
+    updates=${UPDATES:-$updates}
+    [[ -n $updates ]] && options+=(--updates "$updates")
     unmask learn --denoiser "$WORK/fit-large-$1" --task "$1" "${from[@]}" "${options[@]}" \
         --device "$DEVICE" --dtype "$DTYPE" --out "$run"
     finish "$run"

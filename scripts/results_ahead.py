@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-MATCH = 0.05  # steps by which a mean may pass the one it is compared at, as in tuning
+from unmask.evaluate.tune import TOLERANCE
 
 
 def ahead_sentence(folder: Path) -> str:
@@ -30,7 +30,7 @@ def fits(row: dict[str, Any], order: dict[str, Any]) -> bool:
     """Whether a row takes no more steps on average; of fixed quotas, no more than the order's mean rounded up."""
     fixed = row["steps_min"] == row["steps_max"] or row["budget"] == row["steps_mean"]
     most = math.ceil(order["steps_mean"]) if fixed else order["steps_mean"]
-    return bool(row["steps_mean"] <= most + MATCH)
+    return bool(row["steps_mean"] <= most + TOLERANCE)
 
 
 def best(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -121,28 +121,28 @@ def test_killed_and_started_again_it_ends_bit_identical(
     check(run, commands[verb], out, undisturbed[verb])
 
 
-@pytest.mark.slow
-def test_killed_from_outside_it_ends_bit_identical(run, commands, undisturbed, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "unmask", *commands["long fit"], "--out", str(out)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+def kill_after_a_checkpoint(command: list[str], out: Path) -> None:
+    """Start a fit, and kill it from outside once it has written one."""
+    words = [sys.executable, "-m", "unmask", *command, "--out", str(out)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and not (out / "checkpoint.safetensors").exists():
             time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
     assert not (out / "denoiser").exists(), "it had finished before it was killed"
+
+
+@pytest.mark.slow
+def test_killed_from_outside_it_ends_bit_identical(run, commands, undisturbed, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    kill_after_a_checkpoint(commands["long fit"], out)
     check(run, commands["long fit"], out, undisturbed["long fit"])
 
 
 @pytest.mark.slow
 def test_killed_while_others_make_its_batches_it_starts_again_at_once(run, commands, undisturbed, tmp_path) -> None:
-    """They outlive it by seconds, and are its forks: they must not hold the folder as in use."""
+    """They are its forks: they must not hold the folder as in use, nor outlive it."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "unmask", *commands["long fit"], "--workers", "2", "--out", str(out)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not (out / "checkpoint.safetensors").exists():
-            time.sleep(0.002)
-        os.kill(process.pid, signal.SIGKILL)
-    assert not (out / "denoiser").exists(), "it had finished before it was killed"
+    kill_after_a_checkpoint([*commands["long fit"], "--workers", "2"], out)
     check(run, commands["long fit"], out, undisturbed["long fit"])
     if sys.platform == "linux":
         assert not still_there(out), "what made its batches outlived it"
