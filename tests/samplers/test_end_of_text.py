@@ -1,6 +1,7 @@
 import pytest
 
 from unmask.core.errors import UserError
+from unmask.samplers import make_sampler
 from unmask.samplers.budgeted import Budgeted
 from unmask.samplers.end_of_text import EndOfText
 from unmask.samplers.threshold import Threshold
@@ -55,3 +56,26 @@ def test_an_end_above_the_threshold_waits_too(confident):
 def test_an_unknown_rule_is_refused_with_the_choices():
     with pytest.raises(UserError, match="eot must be one of free, defer, tail, got never"):
         EndOfText(TopProb(), "never", 1)
+
+
+@pytest.mark.parametrize("rule", ["defer", "tail"])
+@pytest.mark.parametrize("sampler", ["top-prob:pace=true", "threshold:level=0.6", "iid:block=3"])
+def test_whichever_of_several_ends_is_predicted_the_order_is_the_same(fixed, rule, sampler):
+    """The same confidences, with `<|eot_id|>` (2) in the place of `<|endoftext|>` (1), or one after the other."""
+    first = [[0.6, 0.4, 0.0], [0.1, 0.9, 0.0], [0.7, 0.3, 0.0], [0.05, 0.95, 0.0], [0.02, 0.98, 0.0]]
+    second = [[word, 0.0, end] for word, end, _ in first]
+    spec = f"{sampler},eot={rule}"
+    wanted = fixed(first).revealed_at(make_sampler(spec, 1), budget=5)
+    for rows in (first, second, [*first[:3], *second[3:]]):
+        assert fixed(rows).revealed_at(make_sampler(spec, {1, 2}), budget=5) == wanted
+
+
+def test_ends_are_one_id_or_several_in_any_collection():
+    assert EndOfText(TopProb(), "tail", 1) == EndOfText(TopProb(), "tail", [1])
+    assert EndOfText(TopProb(), "tail", (2, 1)) == EndOfText(TopProb(), "tail", frozenset((1, 2)))
+
+
+@pytest.mark.parametrize("ends", ["1", -1, [1, None], 1.0, True, [[1]]])
+def test_what_is_no_id_is_refused(ends):
+    with pytest.raises(UserError, match="an end token is a whole number of at least 0"):
+        EndOfText(TopProb(), "tail", ends)

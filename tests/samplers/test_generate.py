@@ -224,6 +224,15 @@ def test_an_end_rule_finds_the_end_token(scripted):
     assert found.steps == found.content
 
 
+@pytest.mark.parametrize("rule", ["defer", "tail"])
+def test_an_end_rule_finds_what_ends_a_turn_too(scripted, codec, rule):
+    """As for LLaDA and Dream, whose chats end with a token of their own (`stops`)."""
+    turns = replace(codec, end="<|pad|>", stops=("<|end|>",))
+    (wanted,) = decode(scripted(), ["7?"], sampler=f"top-prob:eot={rule}", budget=24)
+    (found,) = decode(scripted(), ["7?"], sampler=f"top-prob:eot={rule}", budget=24, codec=turns)
+    assert found.revealed_at == wanted.revealed_at != decode(scripted(), ["7?"], budget=24)[0].revealed_at
+
+
 def test_padding_shared_by_all_rows_is_cropped():
     valid = torch.tensor([[False, True, True, False], [False, False, True, False]])
     canvas = crop(Canvas.make(torch.arange(8).reshape(2, 4), valid, 1, valid))

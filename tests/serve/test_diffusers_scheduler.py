@@ -78,6 +78,13 @@ def test_the_tokens_are_those_of_our_own_loop(model, spec: str) -> None:
 
 
 @pytest.mark.slow
+def test_an_end_rule_heeds_every_end_token(model) -> None:
+    ends = list(range(2, 12))
+    found = run(model, as_diffusers_scheduler("margin:eot=defer", block_length=6, end_token=ends))
+    assert found == ours(model, make_sampler("margin:eot=defer", ends))
+
+
+@pytest.mark.slow
 def test_at_a_temperature_the_draws_are_ours_too(model) -> None:
     for seed in (0, 1):
         scheduler = as_diffusers_scheduler("margin", block_length=6, seed=seed)

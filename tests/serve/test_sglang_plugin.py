@@ -90,6 +90,18 @@ def test_whole_blocks_become_what_our_loop_writes(engine, spec: str) -> None:
     assert runner.calls <= 4  # the budget, and once more so that the last tokens reach the cache
 
 
+@pytest.mark.parametrize("ends", [0, [0, 4], [4]])
+def test_an_end_rule_heeds_every_end_token_of_the_configuration(engine, ends) -> None:
+    algorithm = engine(sampler="top-prob:eot=defer", end_token=ends, budget=BLOCK)
+    _, written, *_ = algorithm.run(stub.ModelRunner(network, BLOCK), batch([[MASK] * BLOCK], ["a"]))
+    assert written[0].tolist() == ours([MASK] * BLOCK, make_sampler("top-prob:eot=defer", ends), BLOCK, row("a"))
+
+
+def test_an_end_token_that_is_none_is_refused() -> None:
+    with pytest.raises(UserError, match="an end token is a whole number of at least 0"):
+        Settings.read({"end_token": "</s>"})
+
+
 @pytest.mark.parametrize("spec", ["margin", "random", "klass", "pc", "remdm"])
 def test_rounds_whose_requests_come_and_go_give_the_same_blocks(engine, spec: str) -> None:
     """First done, first out: after every round the finished leave, one more joins, and the order is turned around."""

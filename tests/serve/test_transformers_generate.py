@@ -104,6 +104,20 @@ def test_a_learned_order_reads_the_hidden_states(model, tmp_path) -> None:
     assert torch.equal(model.generate(torch.tensor([[5, 6, 7]]), max_new_tokens=6, custom_generate=from_folder), found)
 
 
+def test_an_end_rule_heeds_every_end_of_text(model, monkeypatch) -> None:
+    """Where whatever can be predicted is an end, all goes at once, wherever it stands in the list."""
+    passes: list[int] = []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda *a, **k: passes.append(1) or forward(*a, **k))
+    for ends, count in (([18, *range(18)], 1), (list(range(19)), 1), (18, 6)):
+        passes.clear()
+        model.generate(
+            torch.tensor([[5, 6, 7]]), max_new_tokens=6, eos_token_id=ends,
+            custom_generate=with_full("left-to-right:eot=defer"),
+        )  # fmt: skip
+        assert len(passes) == count
+
+
 def test_a_dictionary_is_returned_where_asked_for(model) -> None:
     found = model.generate(torch.tensor([[5, 6]]), max_new_tokens=3, return_dict_in_generate=True,
                            custom_generate=with_full())  # fmt: skip

@@ -168,7 +168,7 @@ class Bench:
             return None
         for name in self.one_per_step:
             if name not in orders:
-                make_sampler(name, denoiser.codec.end_token)
+                make_sampler(name, denoiser.codec.end_tokens)
         return measure_slow(denoiser, task, self.one_per_step, orders, count=self.tune_count, out=out).sampler
 
     def tuned(

@@ -194,7 +194,7 @@ def _check(
 ) -> None:
     """Everything that can be wrong before the first denoiser call."""
     for spec in [*(each.spec for each in pinned), *(name for name in one_per_step if name not in orders)]:
-        make_sampler(spec, denoiser.codec.end_token)
+        make_sampler(spec, denoiser.codec.end_tokens)
         if spec in orders:
             raise UserError(f"`{spec}` is a sampler, so no learned order can be called that; choose another label")
     for budget in budgets:
@@ -229,7 +229,7 @@ def order_cell(label: str, order: Order, budget: int) -> Cell:
 
 def heuristic_cell(spec: str, budget: int, denoiser: TextDenoiser) -> Cell:
     """A sampler from its spec at a budget."""
-    return Cell(spec, budget, make_sampler(spec, denoiser.codec.end_token))
+    return Cell(spec, budget, make_sampler(spec, denoiser.codec.end_tokens))
 
 
 def one_per_step_cell(name: str, orders: Mapping[str, Order], denoiser: TextDenoiser) -> Cell:

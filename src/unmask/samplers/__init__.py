@@ -11,7 +11,7 @@ from unmask.samplers.budgeted import Budgeted
 from unmask.samplers.decode import Decoded, Step, decode_canvas
 from unmask.samplers.dilated import Dilated
 from unmask.samplers.early_exit import EarlyExit
-from unmask.samplers.end_of_text import END_RULES, EndOfText
+from unmask.samplers.end_of_text import END_RULES, EndOfText, Ends, end_ids
 from unmask.samplers.entropy import Entropy
 from unmask.samplers.entropy_bounded import EntropyBounded
 from unmask.samplers.factor import Factor
@@ -72,7 +72,7 @@ def wrap(
     pace: Option = False,
     exit: Option = "never",
     answer: Option = "all",
-    end_token: int | None = None,
+    end_token: Ends | None = None,
 ) -> AnyUnmasker:
     """Put the common options around any sampler: EarlyExit(Blockwise(Budgeted(EndOfText(unmasker)))), where asked for.
 
@@ -88,9 +88,9 @@ def wrap(
     if answer != "all" and exit == "never":
         raise UserError(f"answer={answer} says where an early exit looks, and there is none: add exit=prophet")
     if eot != "free":
-        if end_token is None:
+        if not end_ids(end_token):
             raise UserError(f"eot={eot} needs an end token, and this denoiser names none: use eot=free")
-        unmasker = EndOfText(unmasker, eot, end_token)  # type: ignore[arg-type]
+        unmasker = EndOfText(unmasker, eot, end_ids(end_token))  # type: ignore[arg-type]
     if pace != "false":
         unmasker = Budgeted(unmasker, exact=pace == "exact")  # type: ignore[arg-type]
     if block is not None:
@@ -101,11 +101,12 @@ def wrap(
     return unmasker
 
 
-def make_sampler(sampler: str | Spec | AnyUnmasker, end_token: int | None = None) -> AnyUnmasker:
+def make_sampler(sampler: str | Spec | AnyUnmasker, end_token: Ends | None = None) -> AnyUnmasker:
     """The sampler that `NAME:key=value,...` names, e.g. `threshold:level=0.7,block=32`; an Unmasker as it is.
 
-    Every name takes the options of `COMMON_OPTIONS`; the others are the fields of its class. `end_token` is
-    needed for an end-of-text rule only. Raises UserError that says what was wrong and what would be right.
+    Every name takes the options of `COMMON_OPTIONS`; the others are the fields of its class. `end_token`, an id
+    or several (`codec.end_tokens`), is needed for an end-of-text rule only. Raises UserError that says what was wrong
+    and what would be right.
     """
     if isinstance(sampler, str):
         sampler = parse_spec(sampler)

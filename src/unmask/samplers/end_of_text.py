@@ -1,12 +1,15 @@
 """When positions where the denoiser predicts the end of the text may be revealed."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
+from unmask.core.errors import UserError
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection, State, Unmasker, Wrapper
@@ -15,11 +18,23 @@ from unmask.samplers.options import check_choice
 
 EndRule = Literal["free", "defer", "tail"]
 END_RULES = ("free", "defer", "tail")
+Ends = int | Collection[int]  # an id, or several: a chat also ends with the token that ends a turn
+
+
+def end_ids(ends: Ends | None) -> tuple[int, ...]:
+    """The ids of all end tokens, in order; none for None. Raises UserError on what is no id."""
+    if ends is None:
+        return ()
+    several = list(ends) if isinstance(ends, Collection) else [ends]
+    for end in several:
+        if not hasattr(end, "__index__") or isinstance(end, bool) or int(end) < 0:
+            raise UserError(f"an end token is a whole number of at least 0, or several of them in a list, got {ends!r}")
+    return tuple(sorted({int(end) for end in several}))
 
 
 @dataclass(frozen=True)
 class EndOfText(Wrapper):
-    """Hold back the positions whose most probable token is `end_token`, so that they do not fill the canvas.
+    """Hold back the positions whose most probable token ends a text, so that they do not fill the canvas.
 
     Denoisers trained on padded answers are surest of the end token. Ranked by confidence it is written
     first, and what is written then says the answer is short; LLaDA (arXiv 2502.09992) reports scores with
@@ -34,16 +49,18 @@ class EndOfText(Wrapper):
            answer that begins with a predicted end does so too, which `defer` prevents.
 
     `inner` sees the canvas without the hidden positions, so n_t splits only the candidates of the moment over
-    the steps left. Never empty unless `inner` may be. Looks at drawn tokens only if `inner` does: "predicted"
-    means the argmax, not the token drawn.
+    the steps left. Any of the ends will do: where a family names several (LLaDA's `<|eot_id|>` and `<|endoftext|>`)
+    one is held back like the other. Never empty unless `inner` may be. Looks at drawn tokens only if `inner` does:
+    "predicted" means the argmax, not the token drawn.
     """
 
     inner: Unmasker
     rule: EndRule
-    end_token: int
+    end_token: Ends
 
     def __post_init__(self) -> None:
         check_choice("eot", self.rule, END_RULES)
+        object.__setattr__(self, "end_token", end_ids(self.end_token))
         refuse_editor("an end-of-text rule", self.inner)
 
     def init(self, canvas: Canvas) -> State:
@@ -56,7 +73,9 @@ class EndOfText(Wrapper):
         """The inner sampler's choice among the other positions, and the ends that the rule lets go."""
         if self.rule == "free":
             return self.inner.select(canvas, denoised, written, state, draws)
-        ends = canvas.masked & denoised.to_rows(denoised.top2_tokens[:, 0] == self.end_token, False)  # [B, L]
+        likely = denoised.top2_tokens[:, 0]
+        predicted = torch.isin(likely, torch.tensor(end_ids(self.end_token), device=likely.device))
+        ends = canvas.masked & denoised.to_rows(predicted, False)  # [B, L]
         others = canvas.masked & ~ends
         chosen, state = self.inner.select(canvas.restrict(others), denoised, written, state, draws)
         positions = chosen.positions & others

@@ -200,7 +200,7 @@ def _encode(
 def _unmasker(sampler: Sampler, budget: int, codec: Codec | None) -> AnyUnmasker:
     if isinstance(sampler, ForBudget):
         return sampler.unmasker(budget)
-    return make_sampler(sampler, None if codec is None else codec.end_token)
+    return make_sampler(sampler, None if codec is None else codec.end_tokens)
 
 
 def _similar_lengths(canvas: Canvas, batch: int) -> Iterator[Tensor]:

@@ -36,7 +36,7 @@ class UnmaskScheduler(BlockRefinementScheduler):  # type: ignore[misc]
         block_length: int = 32,
         num_inference_steps: int = 32,
         seed: int = 0,
-        end_token: int | None = None,
+        end_token: int | list[int] | None = None,
         threshold: float = 0.95,  # this and the next two: read by the pipeline, of no effect here
         editing_threshold: float | None = None,
         minimal_topk: int = 1,

@@ -5,6 +5,7 @@ from typing import Any
 from unmask.core.errors import UserError
 from unmask.samplers import make_sampler
 from unmask.samplers.base import AnyUnmasker, Editor
+from unmask.samplers.end_of_text import Ends, end_ids
 from unmask.samplers.generate import ForBudget, Sampler
 
 
@@ -14,13 +15,14 @@ def as_diffusers_scheduler(
     block_length: int = 32,
     num_inference_steps: int = 32,
     seed: int = 0,
-    end_token: int | None = None,
+    end_token: Ends | None = None,
 ) -> Any:
     """A scheduler for `diffusers.LLaDA2Pipeline(model=..., scheduler=..., tokenizer=...)`.
 
     sampler: `NAME:key=value,...`, which is saved with the scheduler; or an Unmasker or learned order, which is not.
     block_length, num_inference_steps: what the pipeline takes unless told otherwise; the steps are a block's budget.
-    seed: of all draws; the pipeline's generator is not used. end_token: for the end-of-text rules.
+    seed: of all draws; the pipeline's generator is not used. end_token: one id or several,
+    for the end-of-text rules.
 
     A scheduler sees logits only, so it refuses what needs more: learned orders that read hidden states, and samplers
     that look again at what is written (wino).
@@ -51,7 +53,7 @@ def as_diffusers_scheduler(
         block_length=block_length,
         num_inference_steps=num_inference_steps,
         seed=seed,
-        end_token=end_token,
+        end_token=list(end_ids(end_token)) or None,
     )
     if not isinstance(sampler, str):
         scheduler.chosen = sampler

@@ -21,6 +21,7 @@ from unmask.core.registry import check_name
 from unmask.orders.folder import load_order
 from unmask.samplers import make_sampler
 from unmask.samplers.base import AnyUnmasker, Editor
+from unmask.samplers.end_of_text import Ends, end_ids
 from unmask.samplers.options import check_range, check_whole
 
 NAME = "Unmask"  # for --dllm-algorithm
@@ -36,7 +37,7 @@ class Settings:
     budget:      the most steps a block may take; as many as it has positions unless given.
     temperature: of the tokens, for all requests: SGLang does not hand a request's own to the algorithm.
     seed:        of the draws, together with the request's id and the block.
-    end_token:   for samplers with an end-of-text rule.
+    end_token:   for samplers with an end-of-text rule: the id of one, or a list of several.
     """
 
     sampler: str | None = None
@@ -44,7 +45,7 @@ class Settings:
     budget: int | None = None
     temperature: float = 0.0
     seed: int = 0
-    end_token: int | None = None
+    end_token: Ends | None = None
 
     @staticmethod
     def read(values: Mapping[str, Any]) -> "Settings":
@@ -62,6 +63,7 @@ class Settings:
             check_whole("budget", settings.budget, 1)
         check_range("temperature", settings.temperature, 0)
         check_whole("seed", settings.seed, 0)
+        end_ids(settings.end_token)
         return settings
 
     def unmasker(self, budget: int) -> AnyUnmasker:

@@ -71,7 +71,7 @@ def generate_with(
         check_whole("budget", budget, 1)
         chosen: Sampler = loaded(order, str(model.device)) if order is not None else sampler
         ends = end_tokens(generation_config)
-        unmasker = chosen.unmasker(budget) if isinstance(chosen, ForBudget) else make_sampler(chosen, first(ends))
+        unmasker = chosen.unmasker(budget) if isinstance(chosen, ForBudget) else make_sampler(chosen, ends)
         learned = isinstance(chosen, ForBudget | Learned)
         denoiser = denoiser_from_transformers(model, mask_token, shift=shift, attention=attention, hidden=learned)
         decoded = decode_canvas(
@@ -109,11 +109,6 @@ def end_tokens(generation_config: Any) -> list[int]:
     """The ids that end a text: none, one or several."""
     ends = generation_config.eos_token_id
     return [] if ends is None else [int(end) for end in (ends if isinstance(ends, list | tuple) else [ends])]
-
-
-def first(values: list[int]) -> int | None:
-    """The first, if there is one."""
-    return values[0] if values else None
 
 
 def padded_after_end(tokens: Tensor, width: int, ends: list[int], pad: int | None) -> Tensor:

@@ -362,7 +362,7 @@ def teaching(
         clean, draws = texts_of(before + number, config, batches, processes)
         return Prompts(clean, batches.batch(before + number).examples, draws)
 
-    teacher = make_sampler(config.teacher, denoiser.codec.end_token)
+    teacher = make_sampler(config.teacher, denoiser.codec.end_tokens)
     step = taught_step(
         config, folder, prompts, task, denoiser.codec, policy, scorer, teacher,
         lambda update, words: log.show(before + update, words),
