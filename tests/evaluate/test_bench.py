@@ -76,13 +76,14 @@ def test_a_sweep_is_a_curve_with_one_area(small, tmp_path):
         ("margin:block=4", 3): "margin",
         ("margin:block=6", 3): "margin",
     }
-    best = 100 * max(row.accuracy for row in rows)
-    for name in ("margin", "threshold"):
-        curve = [row for row in rows if row.family == name]
-        area = area_under_parallelism([Point(row.tpf, 100 * row.accuracy) for row in curve], best)
-        assert {row.aup for row in curve} == {area}
+    assert {row.aup for row in rows} == {None}, "other budgets: 3 and 12"
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert [(row["family"], row["points"]) for row in summary["families"]] == [("margin", 3), ("threshold", 2)]
+    assert {row["aup"] for row in summary["families"]} == {None}
+    rows = small(samplers=["margin"], budgets=[3], sweeps=["margin.block=4,6"], count=6)
+    best = 100 * max(row.accuracy for row in rows)
+    area = area_under_parallelism([Point(row.tpf, 100 * row.accuracy) for row in rows], best)
+    assert {row.aup for row in rows} == {area}
 
 
 @pytest.mark.slow

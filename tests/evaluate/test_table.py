@@ -80,20 +80,43 @@ def test_the_area_is_that_of_the_family_under_the_best_of_all():
 
     1.5 x 80 + 1/2 (3 - 1.5) (78 w + 80 v), w = exp(-3 x 12/90), v = exp(-3 x 10/90).
     """
-    def right(count):
-        return [1] * count + [0] * (50 - count)
-
     quick = records("threshold:level=0.5", 12, right(39), [2] * 50)
     steady = records("threshold:level=0.9", 12, right(40), [4] * 50)
-    other = records("margin", 6, right(45), [6] * 50)
+    others = [records(f"frontier:level={level}", 12, right(45), [6] * 50) for level in (0.5, 0.9)]
     elsewhere = records("threshold:level=0.9", 12, right(10), [1] * 50, seed=1)
-    rows = table([quick, steady, other, elsewhere])
+    rows = table([quick, steady, *others, elsewhere])
     w, v = math.exp(-3 * 12 / 90), math.exp(-3 * 10 / 90)
     expected = 1.5 * 80 + (3 - 1.5) * (78 * w + 80 * v) / 2
-    assert [row.family for row in rows] == ["threshold", "threshold", "margin", "threshold"]
+    assert [row.family for row in rows] == ["threshold", "threshold", "frontier", "frontier", "threshold"]
     assert rows[0].aup == rows[1].aup == pytest.approx(expected)
-    assert rows[2].aup == pytest.approx(1 * 90)
-    assert rows[3].aup == pytest.approx(6 * 20), "another seed is another curve"
+    assert rows[2].aup == rows[3].aup == pytest.approx(1 * 90)
+    assert rows[4].aup == pytest.approx(6 * 20), "another seed is another curve"
+
+
+def areas(**budgets) -> dict[str, bool]:
+    """Which samplers have an area when run at these budgets."""
+    cells = [records(name, budget, right(40), [2] * 50) for name, each in budgets.items() for budget in each]
+    return {row.sampler: row.aup is not None for row in table(cells)}
+
+
+def test_an_area_is_shown_between_samplers_of_the_same_budgets_only():
+    """`top-prob` also at 48 had an area of 50 beside the 502 of `margin`, for nothing but that row."""
+    assert areas(margin=(2, 4), iid=(2, 4)) == {"margin": True, "iid": True}
+    assert areas(margin=(4, 2), iid=(2, 4)) == {"margin": True, "iid": True}
+    assert areas(margin=(2, 4), iid=(2, 4), entropy=(2, 4, 48)) == {"margin": True, "iid": True, "entropy": False}
+    assert areas(margin=(2, 4), iid=(2, 4, 48)) == {"margin": False, "iid": False}
+    assert areas(margin=(2, 4), iid=(4, 8)) == {"margin": False, "iid": False}
+    assert areas(margin=(2, 4)) == {"margin": True}
+
+
+def test_a_single_point_has_no_area_beside_a_curve_at_its_budget():
+    levels = [records(f"threshold:level={level}", 48, right(40), [2] * 50) for level in (0.5, 0.7)]
+    slow = records("left-to-right", 48, right(40), [48] * 50)
+    assert {row.aup for row in table([*levels, slow])} == {None}
+
+
+def right(count):
+    return [1] * count + [0] * (50 - count)
 
 
 def test_retention_is_accuracy_over_that_of_the_chosen_slow_sampler():

@@ -86,8 +86,8 @@ def area_under_parallelism(points: Iterable[Point], best: float) -> float:
     rho_1 y_1 + sum_{i>1} 1/2 (rho_i - rho_{i-1}) (y_i W(y_i) + y_{i-1} W(y_{i-1})),
     W(y) = min(exp(-3 (1 - y / best)), 1)
     (design section 5). best: the highest accuracy of any sampler that is compared, in percent; the same for
-    all of them. The first rectangle carries no weight, so a sampler without slow points is flattered: compare
-    equal ranges of budgets.
+    all of them. The first rectangle carries no weight, so a sampler without slow points is flattered: only areas
+    over the same budgets are comparable, and only those are shown (`table.with_areas`).
     """
     ordered = sorted(points)
     if not ordered:

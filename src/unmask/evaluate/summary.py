@@ -1,5 +1,6 @@
 """What many rows come to: each family's curve as one number, and each sampler over its seeds."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ class FamilyRow(NamedTuple):
     """A family over its budgets and levels, with the tested seed.
 
     points: rows on the curve. tpf_min, tpf_max: where it begins and ends. best: its highest accuracy, in 0..1.
-    aup: area under it. Areas are alike only over like ranges: see `area_under_parallelism`.
+    aup: area under it; None where the other families were run at other budgets: see `table.with_areas`.
     """
 
     family: str
@@ -22,7 +23,7 @@ class FamilyRow(NamedTuple):
     tpf_min: float
     tpf_max: float
     best: float
-    aup: float
+    aup: float | None
     learned: bool
 
 
@@ -49,7 +50,7 @@ def families(rows: Sequence[TableRow]) -> list[FamilyRow]:
         first = curve[0]
         best = max(row.accuracy for row in curve)
         found.append(
-            FamilyRow(first.family, len(curve), min(tpf), max(tpf), best, first.aup or 0.0, first.learned)
+            FamilyRow(first.family, len(curve), min(tpf), max(tpf), best, first.aup, first.learned)
         )
     return found
 
@@ -98,17 +99,18 @@ def write_summary(path: Path, rows: Sequence[TableRow], more: Mapping[str, Any])
 
 def render_families(rows: Sequence[TableRow]) -> Table | None:
     """The families as a rich table, the largest area first; None if none has two points."""
-    found = sorted(families(rows), key=lambda row: -row.aup)
+    found = sorted(families(rows), key=lambda row: math.inf if row.aup is None else -row.aup)
     if all(row.points < 2 for row in found):
         return None
-    title = "area under accuracy against parallelism (AUP); compare it over like ranges of TPF only"
+    title = "area under accuracy against parallelism (AUP), of families run at the same budgets"
     shown = Table(title=title, title_justify="left")
     shown.add_column("family", overflow="fold")
     for name in ("points", "TPF", "best %", "AUP"):
         shown.add_column(name, justify="right")
     for row in found:
         span = f"{row.tpf_min:.2f} to {row.tpf_max:.2f}"
-        cells = [row.family, str(row.points), span, f"{100 * row.best:.1f}", f"{row.aup:.0f}"]
+        cells = [row.family, str(row.points), span, f"{100 * row.best:.1f}"]
+        cells.append("" if row.aup is None else f"{row.aup:.0f}")
         shown.add_row(*cells, style="bold" if row.learned else None)
     return shown
 

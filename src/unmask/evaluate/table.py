@@ -1,7 +1,7 @@
 """The table: one row per sampler, budget and seed, from records; shown, or written as JSON."""
 
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -47,7 +47,8 @@ class TableRow(NamedTuple):
     tpf: content tokens per forward pass. seconds: wall time of all `n` examples.
     versus: the best reference at matching steps; None for references, for seeds that are not tested, and where
         there is none.
-    family: the curve the row lies on. aup: area under this curve, with this seed.
+    family: the curve the row lies on. aup: area under this curve, with this seed; None where the others were run at
+        other budgets (`with_areas`).
     retention: accuracy over that of the one-per-step sampler that is best on validation; None if none is known.
     """
 
@@ -117,7 +118,7 @@ def table(
     rows = [table_row(records) for records in cells]
     seed = tested_seed([row.seed for row in rows]) if tested is None else tested
     rows = [row._replace(family=family(row.sampler, row.learned, swept)) for row in rows]
-    rows = [row._replace(aup=_area(row, rows), retention=_retention(row, rows, slow)) for row in rows]
+    rows = [row._replace(retention=_retention(row, rows, slow)) for row in with_areas(rows)]
     return _tested(rows, cells, against, seed, untested)
 
 
@@ -126,11 +127,33 @@ def tested_seed(seeds: Sequence[int]) -> int:
     return TESTED_SEED if TESTED_SEED in seeds or not seeds else seeds[0]
 
 
-def _area(row: TableRow, rows: Iterable[TableRow]) -> float:
-    """AUP of the row's family with the row's seed, under the best accuracy of any row with that seed."""
-    same_seed = [other for other in rows if other.seed == row.seed]
-    points = [Point(other.tpf, 100 * other.accuracy) for other in same_seed if other.family == row.family]
-    return area_under_parallelism(points, 100 * max(other.accuracy for other in same_seed))
+def with_areas(rows: Iterable[TableRow]) -> list[TableRow]:
+    """The rows with the AUP of their family and seed, where it can be compared; None elsewhere.
+
+    Areas are alike over like budgets only: the families of a seed that were run at the set of budgets that most of
+    them share have one, the others have none, and nobody has where no set is shared by more than another. A
+    single point is no curve, so it is never set beside one. y_max is the best accuracy of any row with the seed.
+    """
+    rows = list(rows)
+    curves: dict[tuple[int, str], list[TableRow]] = {}
+    for row in rows:
+        curves.setdefault((row.seed, row.family), []).append(row)
+    areas: dict[tuple[int, str], float] = {}
+    for seed in {row.seed for row in rows}:
+        own = {key: curve for key, curve in curves.items() if key[0] == seed}
+        best = 100 * max(row.accuracy for curve in own.values() for row in curve)
+        for key in _most_alike(own):
+            areas[key] = area_under_parallelism([Point(row.tpf, 100 * row.accuracy) for row in own[key]], best)
+    return [row._replace(aup=areas.get((row.seed, row.family))) for row in rows]
+
+
+def _most_alike(curves: Mapping[tuple[int, str], Sequence[TableRow]]) -> list[tuple[int, str]]:
+    """The curves over the budgets that most curves share; none where two sets of budgets are as common."""
+    groups: dict[tuple[bool, frozenset[int]], list[tuple[int, str]]] = {}
+    for key, curve in curves.items():
+        groups.setdefault((len(curve) > 1, frozenset(row.budget for row in curve)), []).append(key)
+    largest, *others = sorted(groups.values(), key=len, reverse=True)
+    return [] if others and len(others[0]) == len(largest) else largest
 
 
 def _retention(row: TableRow, rows: Iterable[TableRow], slow: Pinned | None) -> float | None:
@@ -228,7 +251,9 @@ def render(rows: Sequence[TableRow], title: str | None = None) -> Table:
     shown = Table(title=title, title_justify="left")
     shown.add_column("sampler", overflow="fold")
     names = ["budget", *(["seed"] if seeds else []), "steps", "NFE", "TPF", "accuracy %"]
-    for name in [*names, *(["kept %"] if kept else []), "AUP", "seconds", *(_heading(rows) if compared else [])]:
+    areas = any(row.aup is not None for row in rows)
+    names += [*(["kept %"] if kept else []), *(["AUP"] if areas else []), "seconds"]
+    for name in [*names, *(_heading(rows) if compared else [])]:
         shown.add_column(name, justify="right")
     for row in rows:
         cells = [
@@ -240,7 +265,7 @@ def render(rows: Sequence[TableRow], title: str | None = None) -> Table:
             f"{row.tpf:.2f}",
             f"{100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]",
             *([f"{100 * row.retention:.1f}" if row.retention is not None else ""] if kept else []),
-            "" if row.aup is None else f"{row.aup:.0f}",
+            *(["" if row.aup is None else f"{row.aup:.0f}"] if areas else []),
             f"{row.seconds:.1f}",
         ]
         if compared:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unmask.core.errors import UserError
+from unmask.evaluate.family import family
 from unmask.evaluate.records import FORMAT as RECORDS
 from unmask.evaluate.records import Record, read_records
-from unmask.evaluate.table import TableRow, Versus, table
+from unmask.evaluate.table import TableRow, Versus, table, with_areas
 from unmask.samplers.trace import FORMAT as TRACES
 from unmask.samplers.trace import Trace, TraceFile, check_trace, read_traces
 
@@ -96,7 +97,7 @@ def load_table(path: Path) -> Bench:
         raise UserError(f"{path} has no rows; measure something with `unmask bench`")
     beside = path.with_name("header.json")
     header = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
-    rows = [_row(entry, f"row {number} of {path}") for number, entry in enumerate(entries, start=1)]
+    rows = with_areas(_row(entry, f"row {number} of {path}") for number, entry in enumerate(entries, start=1))
     return Bench(header if isinstance(header, dict) else {}, rows, [], [])
 
 
@@ -106,6 +107,7 @@ def _row(entry: Any, where: str) -> TableRow:
         whole = told and set(Versus._fields) <= set(told)  # older tables say less of a comparison
         versus = Versus(**told) if whole else None
         row = TableRow(**entry | {"versus": versus})
+        row = row if row.family else row._replace(family=family(row.sampler, row.learned))  # older tables name none
     except (TypeError, AttributeError) as error:
         raise UserError(f"{where} is not a row of `unmask bench` ({error}); is this its table.json?") from error
     words = ("sampler", "learned", "versus", "family")
