@@ -59,7 +59,7 @@ def test_the_denoiser_runs_in_the_dtype_asked_for(run, denoiser: Path, dtype: st
 def test_slow_bfloat16_is_said_and_not_forbidden(run, denoiser: Path, monkeypatch) -> None:
     command = ["sample", "--denoiser", denoiser, "--budget", 2, "--dtype", "bfloat16", "What is 1 plus 2?"]
     for fast in (True, False):
-        monkeypatch.setattr("unmask.cli.common.multiplies_bfloat16", lambda device, fast=fast: fast)
+        monkeypatch.setattr("unmask.train.precision.multiplies_bfloat16", lambda device, fast=fast: fast)
         code, _, err = run(*command)
         assert code == 0
         assert ("no instructions for bfloat16" in err) != fast

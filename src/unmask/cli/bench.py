@@ -6,32 +6,26 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from unmask.cli import catalogue
 from unmask.cli.common import PATH, PATH_WORD, WHOLE, WORD, Machine, check_number, default, say
 from unmask.cli.orders import load_orders
 from unmask.cli.verify import verify_records
 from unmask.core.errors import UserError
-from unmask.denoisers.compiled import compiled
-from unmask.denoisers.folder import TextDenoiser
-from unmask.denoisers.hub import load_denoiser
-from unmask.evaluate.accuracy import deployed_accuracy
-from unmask.evaluate.bench import Progress, bench
-from unmask.evaluate.learnings import learnings_of, over_learnings, render_learnings
-from unmask.evaluate.slow import measure_slow, read_slow
-from unmask.evaluate.summary import render_families, render_seeds
-from unmask.evaluate.sweep import parse_sweep
-from unmask.evaluate.table import TableRow, print_table, to_json
-from unmask.evaluate.table import show as show_table
-from unmask.evaluate.tune import Trial, Tuned, bench_samplers, tune
-from unmask.orders.folder import LearnedOrder
-from unmask.samplers import SAMPLERS, make_sampler
-from unmask.tasks import make_task
-from unmask.tasks.base import Task, check_split
-from unmask.train.line import Line
-from unmask.train.processes import open_processes
+from unmask.core.registry import check_name
+from unmask.evaluate.pinned import parse_pinned
+
+if TYPE_CHECKING:
+    from unmask.denoisers.folder import TextDenoiser
+    from unmask.evaluate.bench import Progress
+    from unmask.evaluate.table import TableRow
+    from unmask.evaluate.tune import Trial, Tuned
+    from unmask.orders.folder import LearnedOrder
+    from unmask.tasks.base import Task
+    from unmask.train.line import Line
 
 DEFAULT_SAMPLERS = ("iid", "random", "left-to-right", "top-prob", "margin", "entropy")
 
@@ -98,23 +92,53 @@ class Bench:
     """Measure nothing: run ten records of this folder again; the exit code is 1 if any comes out otherwise."""
     machine: Machine = field(default_factory=Machine)
 
-    def run(self) -> None:
-        """Tune if asked to, measure, print."""
+    def check(self) -> None:
+        """Raise UserError on what can be seen to be wrong before anything is loaded."""
         if self.verify is not None:
-            verify_records(self.verify, self.denoiser, self.task, self.data, self.orders, self.machine, self.json)
+            self.machine.apply()
             return
-        name, task_name, out = (given(self, each) for each in ("denoiser", "task", "out"))
+        for name in ("denoiser", "task", "out"):
+            given(self, name)
+        check_name(given(self, "task"), catalogue.tasks(), "task", hint="unmask list tasks")
         check_number("--count", self.count, 1)
         check_number("--tune-count", self.tune_count, 1)
         check_number("--batch", self.batch, 1)
+        for budget in self.budgets:
+            check_number("--budgets", budget, 1)
+        catalogue.check_samplers(*(parse_pinned(text).spec for text in self.samplers))
+        if self.sweep:
+            from unmask.evaluate.sweep import parse_sweep
+
+            for text in self.sweep:
+                parse_sweep(text)
+        if self.tune:
+            for name in self.samplers:
+                if name not in catalogue.samplers():
+                    raise UserError(f"--tune picks the options itself: give bare names, not `{name}`")
+        if self.cache is not None:
+            from unmask.denoisers.caches import make_cache
+
+            make_cache(self.cache)
         self.machine.apply()
-        for text in self.samplers:
-            make_sampler(text.partition("@")[0], end_token=0)
-        for text in self.sweep:
-            parse_sweep(text)
+        check_records_folder(given(self, "out"))
+
+    def run(self) -> None:
+        """Tune if asked to, measure, print."""
+        self.check()
+        if self.verify is not None:
+            verify_records(self.verify, self.denoiser, self.task, self.data, self.orders, self.machine, self.json)
+            return
+        from unmask.denoisers.compiled import compiled
+        from unmask.denoisers.hub import load_denoiser
+        from unmask.evaluate.bench import bench
+        from unmask.tasks import make_task
+        from unmask.tasks.base import check_split
+        from unmask.train.line import Line
+        from unmask.train.processes import open_processes
+
+        name, task_name, out = (given(self, each) for each in ("denoiser", "task", "out"))
         task = make_task(task_name, self.data)
         check_split(self.split, task)
-        check_records_folder(out)
         processes = open_processes(self.machine.device)
         orders = load_orders(self.orders, processes.device)
         denoiser = load_denoiser(name, processes.device, self.machine.torch_dtype)
@@ -153,9 +177,12 @@ class Bench:
             say(f"note: no row takes as many steps as `{name}`, so nothing is tested; {name}@STEPS tests every row")
 
     def slow(
-        self, denoiser: TextDenoiser, task: Task, orders: Mapping[str, LearnedOrder], out: Path
+        self, denoiser: "TextDenoiser", task: "Task", orders: "Mapping[str, LearnedOrder]", out: Path
     ) -> str | None:
         """The sampler that is best on validation at one position per step, if that is known or can be measured."""
+        from unmask.evaluate.slow import measure_slow, read_slow
+        from unmask.samplers import SAMPLERS, make_sampler
+
         if self.retention_from is not None:
             found = read_slow(self.retention_from, denoiser, task).sampler
             if found not in orders and found.partition(":")[0] not in SAMPLERS:
@@ -172,12 +199,13 @@ class Bench:
         return measure_slow(denoiser, task, self.one_per_step, orders, count=self.tune_count, out=out).sampler
 
     def tuned(
-        self, denoiser: TextDenoiser, task: Task, orders: Mapping[str, LearnedOrder], out: Path
+        self, denoiser: "TextDenoiser", task: "Task", orders: "Mapping[str, LearnedOrder]", out: Path
     ) -> list[str]:
         """The best settings of every sampler at the steps each order takes on validation, or at the budgets."""
-        for name in self.samplers:
-            if name not in SAMPLERS:
-                raise UserError(f"--tune picks the options itself: give bare names, not `{name}`")
+        from unmask.evaluate.accuracy import deployed_accuracy
+        from unmask.evaluate.tune import bench_samplers, tune
+        from unmask.train.line import Line
+
         goals: list[tuple[float, int]] = [] if orders else [(float(budget), budget) for budget in self.budgets]
         for order in orders.values():
             for budget in self.budgets:
@@ -218,20 +246,25 @@ def given(command: Bench, name: str) -> Any:
     return value
 
 
-def show(line: Line, at: Progress) -> None:
+def show(line: "Line", at: "Progress") -> None:
     """A line on where the bench stands."""
     share = f"{100 * at.right / at.done:.1f} %" if at.done else ""
     line.show(at.done, f"{at.sampler} @{at.budget} seed {at.seed}  {share}", at.total)
 
 
-def show_trial(line: Line, trial: Trial) -> None:
+def show_trial(line: "Line", trial: "Trial") -> None:
     """A line on what was tried last."""
     spec, budget = trial.candidate
     line.show(trial.done, f"{spec} @{budget}  {100 * trial.accuracy.accuracy:.1f} %", trial.done)
 
 
-def print_rows(rows: list[TableRow], as_json: bool, orders: Mapping[str, LearnedOrder]) -> None:
+def print_rows(rows: "list[TableRow]", as_json: bool, orders: "Mapping[str, LearnedOrder]") -> None:
     """The table and what its rows come to, or the rows as JSON, on stdout."""
+    from unmask.evaluate.learnings import learnings_of, over_learnings, render_learnings
+    from unmask.evaluate.summary import render_families, render_seeds
+    from unmask.evaluate.table import print_table, to_json
+    from unmask.evaluate.table import show as show_table
+
     if as_json:
         print(json.dumps(to_json(rows)))
         return

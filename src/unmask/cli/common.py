@@ -5,20 +5,22 @@ import io
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
-import torch
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
+from unmask.cli.elsewhere import elsewhere, short
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
-from unmask.train.precision import DTYPES, multiplies_bfloat16
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Command(Protocol):
@@ -71,7 +73,7 @@ class Machine:
     """Where and how to compute."""
 
     device: Annotated[str, WORD] = "cpu"
-    """Where to compute: cpu, cuda, cuda:1, mps."""
+    """Where to compute: cpu, cuda, cuda:1."""
     dtype: Annotated[str | None, WORD, default("as stored; fit and learn: bfloat16 on hardware that has it")] = None
     """Precision of the denoiser: float32, bfloat16 or float16."""
     threads: Annotated[int | None, WHOLE, default("torch's own choice")] = None
@@ -81,6 +83,11 @@ class Machine:
 
     def apply(self) -> None:
         """Check the values and set the threads. Raises UserError on a device this machine has not got."""
+        import torch
+
+        from unmask.core.devices import check_device
+        from unmask.train.precision import DTYPES, multiplies_bfloat16
+
         if self.threads is not None:
             check_number("--threads", self.threads, 1)
             torch.set_num_threads(self.threads)
@@ -94,18 +101,11 @@ class Machine:
             say(f"warning: {self.device} has no instructions for bfloat16 here; float32 is many times as fast")
 
     @property
-    def torch_dtype(self) -> torch.dtype | None:
+    def torch_dtype(self) -> "torch.dtype | None":
         """The dtype to load a denoiser in; None leaves it to the denoiser."""
+        from unmask.train.precision import DTYPES
+
         return None if self.dtype is None else DTYPES[self.dtype]
-
-
-def check_device(name: str) -> None:
-    """Raise UserError unless `name` is a device of this machine."""
-    try:
-        torch.empty(0, device=torch.device(name))
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        found = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        raise UserError(f"no device `{name}` on this machine; found {', '.join(found)}") from error
 
 
 def check_number(flag: str, value: float, low: float, high: float = float("inf")) -> None:
@@ -164,20 +164,69 @@ def flags(kind: type[Any]) -> list[str]:
 
 
 def check_flags(kind: type[Any], verb: str, arguments: Sequence[str]) -> None:
-    """Raise UserError on a flag that `verb` has not got, with the nearest one it has."""
+    """Raise UserError on a flag that `verb` has not got, with what does the same there or the nearest it has."""
     known = flags(kind)
-    given = list(arguments)[: arguments.index("--")] if "--" in arguments else arguments
-    for word in given:
+    given = list(arguments)[: arguments.index("--")] if "--" in arguments else list(arguments)
+    switches = {f"--{name.replace('_', '-')}" for name, of in kinds(kind).items() if of is bool}
+    for place, word in enumerate(given):
         flag = word.partition("=")[0].replace("_", "-")
+        before = given[place - 1] if place else ""
+        if re.match(r"-[A-Za-z]", word) and word != "-h" and (before in switches or not before.startswith("-")):
+            raise UserError(f"`unmask {verb}` has no flag `{word}`. {short(word, known)} hint: `unmask {verb} --help`")
         if flag.startswith("--") and flag not in (*known, "--help") and not flag.startswith("--tyro-"):
-            close = get_close_matches(flag, known, n=1, cutoff=0.5)
-            meant = f" Did you mean `{close[0]}`?" if close else ""
-            raise UserError(f"`unmask {verb}` has no flag `{flag}`.{meant} hint: `unmask {verb} --help`")
+            value = word.partition("=")[2] or next(iter(given[place + 1 :]), None)
+            instead = elsewhere(verb, flag, value, known)
+            if instead is None:
+                close = get_close_matches(flag, known, n=1, cutoff=0.5)
+                instead = f"Did you mean `{close[0]}`?" if close else ""
+            told = f" {instead}" if instead else ""
+            raise UserError(f"`unmask {verb}` has no flag `{flag}`.{told} hint: `unmask {verb} --help`")
+
+
+def kinds(kind: type[Any]) -> dict[str, Any]:
+    """The type of every field of a dataclass of arguments, without what is annotated besides."""
+    return get_type_hints(kind)
+
+
+def spread(kind: type[Any], arguments: Sequence[str]) -> list[str]:
+    """The arguments, lists written with commas as words of their own: `--budgets 4,8` is `--budgets 4 8`.
+
+    Names of samplers are parted where no option begins, so that `margin,threshold:level=0.7,eot=defer` are two.
+    """
+    numbers = {name for name, of in kinds(kind).items() if get_origin(of) is tuple and get_args(of)[0] is int}
+    found: list[str] = []
+    flag = ""
+    for place, word in enumerate(arguments):
+        if word == "--":
+            return [*found, *arguments[place:]]
+        if word.startswith("--"):
+            flag, equals, value = word.partition("=")
+            parts = _parts(flag, value, numbers) if equals else []
+            found += [flag, *parts] if len(parts) > 1 else [word]
+            continue
+        parts = _parts(flag, word, numbers)
+        if flag in REPEATED:  # takes one word, so that what follows is not its own
+            parts, flag = [each for part in parts for each in (flag, part)][1:], ""
+        found += parts
+    return found
+
+
+NAMES = ("--samplers", "--one-per-step", "--families", "--beside")  # lists of names, which may have options
+REPEATED = ("--beside",)
+
+
+def _parts(flag: str, word: str, numbers: Iterable[str]) -> list[str]:
+    if flag.removeprefix("--").replace("-", "_") in numbers and re.fullmatch(r"\d+(\s*,\s*\d+)+,?", word):
+        return [part.strip() for part in word.split(",") if part.strip()]
+    if flag in NAMES:
+        return [part.strip() for part in re.split(r",(?=[^,=]*(?:,|:|$))", word) if part.strip()] or [word]
+    return [word]
 
 
 def parse(kind: type[Parsed], verb: str, arguments: Sequence[str]) -> Parsed:
     """The arguments of a verb. Prints --help and exits 0, or raises UserError in one sentence."""
     check_flags(kind, verb, arguments)
+    arguments = spread(kind, arguments)
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):

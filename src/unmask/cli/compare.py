@@ -8,8 +8,6 @@ from typing import Annotated
 import tyro
 
 from unmask.cli.common import say
-from unmask.evaluate.compare import compare, render_compared
-from unmask.evaluate.table import show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +29,9 @@ class Compare:
 
     def run(self) -> None:
         """Compare, print."""
+        from unmask.evaluate.compare import compare, render_compared
+        from unmask.evaluate.table import show
+
         found = compare(self.first, self.second)
         for note in found.notes:
             say(f"note: {note}")

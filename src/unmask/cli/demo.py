@@ -4,29 +4,24 @@ import json
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from unmask import __version__
 from unmask.cli.bench import check_records_folder, show
+from unmask.cli.catalogue import presets
 from unmask.cli.common import WHOLE, WORD, Machine, check_number, say
 from unmask.cli.learn import describe, learn_order
 from unmask.core.files import read_json, write_text
-from unmask.denoisers.codec import Codec
-from unmask.denoisers.folder import TextDenoiser
-from unmask.denoisers.hub import load_denoiser
-from unmask.evaluate.bench import bench
-from unmask.evaluate.records import provenance
-from unmask.evaluate.table import TableRow, print_table
-from unmask.orders.folder import LearnedOrder, load_order
-from unmask.samplers.generate import Generation, decode
-from unmask.tasks import make_task
-from unmask.tasks.base import Example
-from unmask.train.learn_config import LearnConfig
-from unmask.train.line import Line
-from unmask.train.precision import resolve_precision
-from unmask.train.presets import learn_preset
-from unmask.view.page import render, write_page
-from unmask.view.source import load
+from unmask.core.registry import check_name
+
+if TYPE_CHECKING:
+    from unmask.denoisers.codec import Codec
+    from unmask.denoisers.folder import TextDenoiser
+    from unmask.evaluate.table import TableRow
+    from unmask.orders.folder import LearnedOrder
+    from unmask.samplers.generate import Generation
+    from unmask.tasks.base import Example
+    from unmask.train.learn_config import LearnConfig
 
 HEURISTICS = ("iid", "left-to-right", "top-prob", "margin", "threshold:level=0.9")
 RULE_PROBLEMS = 150  # of validation, to choose decode rules by
@@ -57,11 +52,27 @@ class Demo:
     """Start anew."""
     machine: Machine = field(default_factory=Machine)
 
-    def run(self) -> None:
-        """Learn, measure, report."""
+    def check(self) -> None:
+        """Raise UserError on what can be seen to be wrong before anything is loaded."""
         check_number("--count", self.count, 1)
+        check_name(self.preset, presets("learn"), "preset", hint="unmask list presets")
         self.machine.apply()
         check_records_folder(self.out)
+
+    def run(self) -> None:
+        """Learn, measure, report."""
+        self.check()
+        from unmask.denoisers.hub import load_denoiser
+        from unmask.evaluate.bench import bench
+        from unmask.evaluate.table import print_table
+        from unmask.samplers.generate import decode
+        from unmask.tasks import make_task
+        from unmask.train.line import Line
+        from unmask.train.precision import resolve_precision
+        from unmask.train.presets import learn_preset
+        from unmask.view.page import render, write_page
+        from unmask.view.source import load
+
         config = learn_preset(self.preset)
         precision = resolve_precision(config.precision, self.machine.device)
         config = replace(config, seed=self.machine.seed, device=self.machine.device, precision=precision)
@@ -95,8 +106,10 @@ class Demo:
         say(f"wrote {self.out / 'report.md'} and {self.out / 'table.json'}")
         say(f"open {self.out / 'report.html'} in a browser: accuracy, orders, and texts being written")
 
-    def learned(self, denoiser: TextDenoiser, config: LearnConfig) -> LearnedOrder:
+    def learned(self, denoiser: "TextDenoiser", config: "LearnConfig") -> "LearnedOrder":
         """The order, learned now or by an earlier start."""
+        from unmask.orders.folder import load_order
+
         made = self.out / "learn" / "order"
         if not self.overwrite and (made / "config.json").is_file():
             known = read_json(made / "config.json").get("card", {}).get("learn")
@@ -111,7 +124,7 @@ class Demo:
         return order
 
 
-def verdicts(rows: list[TableRow]) -> list[str]:
+def verdicts(rows: "list[TableRow]") -> list[str]:
     """For each budget of the learned order: how it compares with the best heuristic at as many steps."""
     told = []
     for row in rows:
@@ -130,15 +143,21 @@ def verdicts(rows: list[TableRow]) -> list[str]:
     return told
 
 
-def percent(row: TableRow) -> str:
+def percent(row: "TableRow") -> str:
     """`52.4 % [48.0, 56.7]`."""
     return f"{100 * row.accuracy:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}]"
 
 
 def report(
-    rows: list[TableRow], order: LearnedOrder, denoiser: TextDenoiser, example: Example, shown: Generation
+    rows: "list[TableRow]",
+    order: "LearnedOrder",
+    denoiser: "TextDenoiser",
+    example: "Example",
+    shown: "Generation",
 ) -> str:
     """The text of report.md."""
+    from unmask.evaluate.records import provenance
+
     made = provenance(denoiser.device)
     lines = [
         "# unmask demo",
@@ -163,7 +182,7 @@ def report(
     return "\n".join(lines)
 
 
-def playback(generation: Generation, codec: Codec) -> list[str]:
+def playback(generation: "Generation", codec: "Codec") -> list[str]:
     """A line per step: what is written so far, `_` for a position still masked, ends of text left out."""
     pieces = [
         "" if token in codec.end_tokens else codec.tokenizer.decode([token], skip_special_tokens=False)

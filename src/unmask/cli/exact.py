@@ -6,23 +6,19 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
-from rich.console import Console
-from rich.table import Table
-
+from unmask.cli.catalogue import exact_families, exact_instances
 from unmask.cli.common import NUMBER, PATH, WHOLE, check_number, default, say
 from unmask.core.errors import UserError
 from unmask.core.files import could_not_write
 from unmask.core.registry import check_name
-from unmask.evaluate.records import provenance
-from unmask.exact.gap import Cell, Summary, measure, summaries
-from unmask.exact.recipe import RECIPE
-from unmask.exact.suite import FAMILIES, INSTANCES
-from unmask.train.line import Line
+
+if TYPE_CHECKING:
+    from unmask.exact.gap import Cell, Summary
 
 QUICK_SECONDS = 5.0
+INSTANCES = exact_instances()  # of each family
 
 
 @dataclass(frozen=True)
@@ -37,8 +33,12 @@ class Job:
     updates: int | None
 
 
-def run_job(job: Job) -> Cell:
+def run_job(job: Job) -> "Cell":
     """In a process of its own, on one core."""
+    import torch
+
+    from unmask.exact.gap import measure
+
     torch.set_num_threads(1)
     return measure(job.family, job.number, job.steps, seed=job.seed, seconds=job.seconds, updates=job.updates)
 
@@ -81,10 +81,10 @@ class Exact:
     json: bool = False
     """Print the cells as a JSON list."""
 
-    def run(self) -> None:
-        """Measure what is missing, and print the table."""
+    def check(self) -> None:
+        """Raise UserError on what can be seen to be wrong before anything is measured."""
         for family in self.families:
-            check_name(family, FAMILIES, "family")
+            check_name(family, exact_families(), "family")
         check_number("--instances", self.instances, 1, 1_000)
         check_number("--seconds", self.seconds, 0.1)
         check_number("--jobs", self.jobs, 1)
@@ -93,6 +93,13 @@ class Exact:
             check_number("--updates", self.updates, 1)
         for steps in self.steps:
             check_number("--steps", steps, 1, 4)  # the shortest texts of the suite have four positions
+
+    def run(self) -> None:
+        """Measure what is missing, and print the table."""
+        self.check()
+        from unmask.exact.gap import summaries
+        from unmask.train.line import Line
+
         wanted = self.jobs_wanted()
         records = CellRecords(self.out, self.settings(), self.overwrite)
         missing = [job for job in wanted if (job.family, job.number, job.steps) not in records.cells]
@@ -109,6 +116,8 @@ class Exact:
 
     def settings(self) -> dict[str, Any]:
         """What a record depends on, besides its cell."""
+        from unmask.exact.recipe import RECIPE
+
         length = {"updates": self.updates} if self.updates is not None else {"seconds": self.learning_time}
         return {"seed": self.seed, **length, "recipe": asdict(RECIPE)}
 
@@ -123,14 +132,16 @@ class Exact:
         steps = tuple(number for number in self.steps if number <= 3) or self.steps if self.quick else self.steps
         return [
             Job(family, number, count, self.seed, self.learning_time, self.updates)
-            for family in self.families or FAMILIES
+            for family in self.families or exact_families()
             for number in range(instances)
             for count in sorted(set(steps))
         ]
 
 
-def measured(jobs: Sequence[Job], processes: int) -> Iterator[Cell]:
+def measured(jobs: Sequence[Job], processes: int) -> "Iterator[Cell]":
     """The cells as they are done."""
+    import torch
+
     if processes == 1:
         threads = torch.get_num_threads()
         try:
@@ -158,10 +169,14 @@ class CellRecords:
         if self.path.exists() and not overwrite:
             self._read(settings)
         else:
+            from unmask.evaluate.records import provenance
+
             header = {"format": "unmask-exact", "version": 1, "settings": settings, **provenance("cpu")}
             self._write(json.dumps(header) + "\n", "w")
 
     def _read(self, settings: dict[str, Any]) -> None:
+        from unmask.exact.gap import Cell
+
         assert self.path is not None
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         try:
@@ -183,7 +198,7 @@ class CellRecords:
             say(f"{self.path}: line {kept + 2} is damaged; it and what follows is measured again")
             self._write("".join(lines[: kept + 1]), "w")
 
-    def add(self, cell: Cell) -> None:
+    def add(self, cell: "Cell") -> None:
         """Keep a cell."""
         self.cells[cell.family, cell.number, cell.steps] = cell
         if self.path is not None:
@@ -199,8 +214,11 @@ class CellRecords:
             raise could_not_write(self.path, error) from error
 
 
-def print_summaries(rows: Sequence[Summary]) -> None:
+def print_summaries(rows: "Sequence[Summary]") -> None:
     """The table, on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
     shown = Table(title="gap closed between the best heuristic (0 %) and the best randomised order (100 %)")
     shown.add_column("family")
     for name in (

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from unmask.cli.catalogue import presets, tasks
 from unmask.cli.common import (
     NUMBER,
     PATH_WORD,
@@ -14,17 +15,12 @@ from unmask.cli.common import (
     default,
     say,
 )
-from unmask.core.draws import Draws
 from unmask.core.registry import check_name
-from unmask.denoisers.compiled import check_compiler
-from unmask.denoisers.folder import TextDenoiser
-from unmask.evaluate.accuracy import deployed_accuracy
-from unmask.objectives.denoising import denoising_loss, mask_for_denoising, stratified_times
-from unmask.tasks import TASKS, make_task
-from unmask.tasks.base import Example, Task
-from unmask.train.fit import FitConfig, fit
-from unmask.train.presets import FIT_PRESETS, fit_preset
-from unmask.train.processes import is_main
+
+if TYPE_CHECKING:
+    from unmask.denoisers.folder import TextDenoiser
+    from unmask.tasks.base import Example, Task
+    from unmask.train.fit import FitConfig
 
 VALIDATION_PROBLEMS = 64
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
@@ -96,9 +92,10 @@ class Fit:
     """Start anew: empty OUT first."""
     machine: Machine = field(default_factory=Machine)
 
-    def config(self) -> FitConfig:
+    def config(self) -> "FitConfig":
         """The preset with the given flags in place."""
-        check_name(self.task, TASKS, "task", hint="unmask list tasks")
+        from unmask.train.presets import FIT_PRESETS, fit_preset
+
         preset = fit_preset(self.preset or (self.task if self.task in FIT_PRESETS else "base"))
         names = (
             *("data", "init", "updates", "rows", "rate", "muon_rate", "weight_decay", "workers"),
@@ -115,8 +112,11 @@ class Fit:
             given["compile"] = self.compile and not self.no_compile
         return replace(preset, task=self.task, seed=self.machine.seed, device=self.machine.device, **given)
 
-    def run(self) -> None:
-        """Fit, and say where the denoiser is."""
+    def check(self) -> None:
+        """Raise UserError on what can be seen to be wrong before anything is loaded."""
+        check_name(self.task, tasks(), "task", hint="unmask list tasks")
+        if self.preset is not None:
+            check_name(self.preset, presets("fit"), "preset", hint="unmask list presets")
         most = float("inf")
         check_given(self, 1, most, "updates", "rows", "layers", "width", "heads", "hidden", "context")
         check_given(self, 1, most, "response_length", "checkpoint_every", "validate_every")
@@ -124,6 +124,16 @@ class Fit:
         check_given(self, 0, 1000, "workers")
         check_given(self, 260, most, "vocabulary")  # the bytes and the special tokens
         self.machine.apply()
+        self.config()
+
+    def run(self) -> None:
+        """Fit, and say where the denoiser is."""
+        self.check()
+        from unmask.denoisers.compiled import check_compiler
+        from unmask.tasks import make_task
+        from unmask.train.fit import fit
+        from unmask.train.processes import is_main
+
         config = self.config()
         if config.compile and config.device == "cpu":
             check_compiler("pass --no-compile")
@@ -144,13 +154,15 @@ class Fit:
         print(result.folder)
 
 
-def has_validation(task: Task) -> bool:
+def has_validation(task: "Task") -> bool:
     """Whether there is anything to validate on."""
     return "validation" in task.splits and len(task.examples("validation")) > 0
 
 
-def validation(denoiser: TextDenoiser, task: Task) -> dict[str, float]:
+def validation(denoiser: "TextDenoiser", task: "Task") -> dict[str, float]:
     """Accuracy as deployed, one position per step, and the denoising loss, on the first validation problems."""
+    from unmask.evaluate.accuracy import deployed_accuracy
+
     measured = deployed_accuracy(
         denoiser, task, "validation", VALIDATION_PROBLEMS, "top-prob", denoiser.response_length
     )
@@ -159,8 +171,11 @@ def validation(denoiser: TextDenoiser, task: Task) -> dict[str, float]:
     return {"accuracy": measured.accuracy, "validation_loss": validation_loss(denoiser, some)}
 
 
-def validation_loss(denoiser: TextDenoiser, examples: list[Example]) -> float:
+def validation_loss(denoiser: "TextDenoiser", examples: "list[Example]") -> float:
     """The denoising loss on examples that fit, at times and masks that never change."""
+    from unmask.core.draws import Draws
+    from unmask.objectives.denoising import denoising_loss, mask_for_denoising, stratified_times
+
     codec, length = denoiser.codec, denoiser.response_length
     pairs = [(item.prompt, codec.encode_response(item.response, length)) for item in examples]
     kept = [(prompt, ids) for prompt, ids in pairs if ids is not None]

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from unmask.cli.common import WHOLE, WORD, check_device, check_given, default, print_columns
-from unmask.denoisers.hub import find_checkpoint
-from unmask.denoisers.needs import Inspection, examine
+from unmask.cli.common import WHOLE, WORD, check_given, default, print_columns
+
+if TYPE_CHECKING:
+    from unmask.denoisers.needs import Inspection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,10 @@ class Inspect:
 
     def run(self) -> None:
         """Look, and say."""
+        from unmask.core.devices import check_device
+        from unmask.denoisers.hub import find_checkpoint
+        from unmask.denoisers.needs import examine
+
         check_given(self, 1, float("inf"), "rows", "positions")
         check_device(self.device)
         found = examine(self.name, find_checkpoint(self.name), self.device, self.rows, self.positions)
@@ -43,7 +48,7 @@ class Inspect:
             print_columns(lines(found))
 
 
-def lines(found: Inspection) -> list[tuple[str, str]]:
+def lines(found: "Inspection") -> list[tuple[str, str]]:
     """What is known, a line each."""
     shape = ", ".join(f"{name} {found.network[name]}" for name in ("layers", "width", "heads") if name in found.network)
     files = f"{found.files} file{'s' * (found.files > 1)}"

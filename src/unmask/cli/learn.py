@@ -3,30 +3,23 @@
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
-
+from unmask.cli.catalogue import check_samplers, presets, tasks
 from unmask.cli.common import NUMBER, PATH_WORD, WHOLE, WORD, Machine, check_given, check_number, default, say
 from unmask.core.registry import check_name
-from unmask.denoisers.folder import TextDenoiser
-from unmask.denoisers.hub import load_denoiser
-from unmask.evaluate.accuracy import deployed_accuracy
-from unmask.evaluate.records import denoiser_digest
-from unmask.evaluate.rules import choose_rules
-from unmask.orders.folder import LearnedOrder
-from unmask.samplers.learned import DecodeRule
-from unmask.tasks import TASKS, make_task
-from unmask.tasks.base import Task
-from unmask.train.learn import LearnResult, learn
-from unmask.train.learn_config import LearnConfig
-from unmask.train.line import Line
-from unmask.train.presets import LEARN_PRESETS, learn_preset
-from unmask.train.processes import is_main, open_processes
+
+if TYPE_CHECKING:
+    from unmask.denoisers.folder import TextDenoiser
+    from unmask.orders.folder import LearnedOrder
+    from unmask.samplers.learned import DecodeRule
+    from unmask.tasks.base import Task
+    from unmask.train.learn import LearnResult
+    from unmask.train.learn_config import LearnConfig
 
 VALIDATION_PROBLEMS = 100
 AS_PRESET = default("as the preset says")
-WATCHED = DecodeRule("threshold", 0.9)  # of orders that are taught, before a rule is picked; drawing is not for them
+WATCHED = 0.9  # level of orders that are taught, before a rule is picked; drawing is not for them
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
 
 
@@ -113,9 +106,10 @@ class Learn:
     """Start anew: empty OUT first."""
     machine: Machine = field(default_factory=Machine)
 
-    def config(self) -> LearnConfig:
+    def config(self) -> "LearnConfig":
         """The preset with the given flags in place."""
-        check_name(self.task, TASKS, "task", hint="unmask list tasks")
+        from unmask.train.presets import LEARN_PRESETS, learn_preset
+
         preset = learn_preset(self.preset or (self.task if self.task in LEARN_PRESETS else "base"))
         names = (
             "data", "bound_updates", "policy_updates", "taught_updates", "taught_rounds", "taught_batches", "teacher",
@@ -132,8 +126,14 @@ class Learn:
             given["precision"] = PRECISIONS[check_name(self.machine.dtype, PRECISIONS, "dtype to learn in")]
         return replace(preset, task=self.task, seed=self.machine.seed, device=self.machine.device, **given)
 
-    def run(self) -> None:
-        """Learn, and say where the order is."""
+    def check(self) -> None:
+        """Raise UserError on what can be seen to be wrong before anything is loaded."""
+        check_name(self.task, tasks(), "task", hint="unmask list tasks")
+        if self.preset is not None:
+            check_name(self.preset, presets("learn"), "preset", hint="unmask list presets")
+        for name in (self.own_sampler, self.teacher):
+            if name is not None:
+                check_samplers(name)
         check_given(self, 1, float("inf"), "updates", "rows", "own_count", "width", "layers", "components")
         check_given(self, 1, float("inf"), "accumulate", "lora_rank", "feature_batches")
         check_given(self, 1, float("inf"), "taught_rounds", "taught_batches")
@@ -146,6 +146,17 @@ class Learn:
         for budget in self.budgets:
             check_number("--budgets", budget, 1)
         self.machine.apply()
+        self.config()
+
+    def run(self) -> None:
+        """Learn, and say where the order is."""
+        self.check()
+        import torch
+
+        from unmask.denoisers.hub import load_denoiser
+        from unmask.samplers.learned import DecodeRule
+        from unmask.train.processes import open_processes
+
         config = self.config()
         if self.one_copy:
             config = replace(config, precision="bf16")
@@ -171,7 +182,7 @@ class Learn:
         print(result.folder)
 
 
-def shared_out(updates: int, preset: LearnConfig, given: dict[str, Any]) -> dict[str, int]:
+def shared_out(updates: int, preset: "LearnConfig", given: dict[str, Any]) -> dict[str, int]:
     """`updates` among the stages as the preset shares its own; those given stay, and the second stage has the rest."""
     found = {
         name: int(given.get(name, round(updates * getattr(preset, name) / preset.updates)))
@@ -183,23 +194,33 @@ def shared_out(updates: int, preset: LearnConfig, given: dict[str, Any]) -> dict
 
 
 def learn_order(
-    denoiser: TextDenoiser,
-    config: LearnConfig,
+    denoiser: "TextDenoiser",
+    config: "LearnConfig",
     out: Path,
     *,
     overwrite: bool = False,
     checkpoint_every: int = 25,
     validate_every: int = 100,
     rule_count: int = 200,
-) -> LearnResult:
+) -> "LearnResult":
     """`train.learn.learn`, with accuracy as deployed to watch and to pick the decode rules by."""
-    task = make_task(config.task, config.data)
-    watched = WATCHED if config.taught_updates else DecodeRule("sample")
+    from unmask.evaluate.records import denoiser_digest
+    from unmask.evaluate.rules import choose_rules
+    from unmask.samplers.learned import DecodeRule
+    from unmask.tasks import make_task
+    from unmask.train.learn import learn
+    from unmask.train.line import Line
+    from unmask.train.processes import is_main
 
-    def validate(order: LearnedOrder, denoiser: TextDenoiser) -> dict[str, float]:
+    task = make_task(config.task, config.data)
+    watched = DecodeRule("threshold", WATCHED) if config.taught_updates else DecodeRule("sample")
+
+    def validate(order: "LearnedOrder", denoiser: "TextDenoiser") -> dict[str, float]:
         return accuracies(replace(order, rules=dict.fromkeys(config.budgets, watched)), denoiser, task, config.budgets)
 
-    def choose(order: LearnedOrder, denoiser: TextDenoiser) -> tuple[dict[int, DecodeRule], dict[str, Any]]:
+    def choose(
+        order: "LearnedOrder", denoiser: "TextDenoiser"
+    ) -> tuple[dict[int, DecodeRule], dict[str, Any]]:
         with Line("pick decode rules") if is_main() else nullcontext() as line:
             return choose_rules(
                 order,
@@ -223,8 +244,12 @@ def learn_order(
     )
 
 
-def accuracies(order: LearnedOrder, denoiser: TextDenoiser, task: Task, budgets: tuple[int, ...]) -> dict[str, float]:
+def accuracies(
+    order: "LearnedOrder", denoiser: "TextDenoiser", task: "Task", budgets: tuple[int, ...]
+) -> dict[str, float]:
     """Accuracy as deployed at each budget, on the first validation problems."""
+    from unmask.evaluate.accuracy import deployed_accuracy
+
     return {
         f"accuracy@{budget}": deployed_accuracy(
             denoiser, task, "validation", VALIDATION_PROBLEMS, order, budget
@@ -233,7 +258,7 @@ def accuracies(order: LearnedOrder, denoiser: TextDenoiser, task: Task, budgets:
     }
 
 
-def describe(rule: DecodeRule) -> str:
+def describe(rule: "DecodeRule") -> str:
     """`threshold 0.4`, `threshold 0.9, paced`, `sample`, `sample sharpened by 2`, `sample scaled by 1.5`."""
     words = f"threshold {rule.level:g}" if rule.kind == "threshold" else "sample"
     words += "" if rule.sharpness == 1 else f" sharpened by {rule.sharpness:g}"

@@ -18,7 +18,6 @@ from unmask.cli.sample import Sample
 from unmask.cli.view import View
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
-from unmask.train.processes import close_processes, is_main
 
 VERBS: dict[str, type[Command]] = {
     "demo": Demo,
@@ -56,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with plain_warnings():
             dispatch(words)
-        close_processes()
+        leave_processes()
         sys.stdout.flush()
     except UserError as error:
         say(f"error{of_process()}: {' '.join(str(error).split())}")
@@ -76,9 +75,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def leave_processes() -> None:
+    """Part from the other processes of a run, if this command was one of several."""
+    if "unmask.train.processes" in sys.modules:
+        from unmask.train.processes import close_processes
+
+        close_processes()
+
+
 def of_process() -> str:
     """Which process of several speaks, where it is not the main one."""
-    return "" if is_main() else f" of process {os.environ.get('RANK')}"
+    return "" if os.environ.get("RANK", "0") == "0" else f" of process {os.environ.get('RANK')}"
 
 
 def dispatch(words: Sequence[str]) -> None:

@@ -1,14 +1,19 @@
 """Learned orders as they are named on the command line: DIR or LABEL=DIR."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unmask.cli.common import find_order
 from unmask.core.errors import UserError
-from unmask.orders.folder import LearnedOrder, load_order
+
+if TYPE_CHECKING:
+    from unmask.orders.folder import LearnedOrder
 
 
-def load_orders(words: tuple[str, ...], device: str) -> dict[str, LearnedOrder]:
+def load_orders(words: tuple[str, ...], device: str) -> "dict[str, LearnedOrder]":
     """Learned orders by label: `learned` if there is one without a label, else the names of their folders."""
+    from unmask.orders.folder import load_order
+
     found: dict[str, LearnedOrder] = {}
     for word in words:
         label, equals, path = word.rpartition("=")

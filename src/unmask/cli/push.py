@@ -3,15 +3,15 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from unmask.cli.common import PATH, default, find_order, print_columns, say
 from unmask.core.errors import UserError
-from unmask.orders.card import Measured
-from unmask.orders.hub import push_to_hub
-from unmask.view.source import Bench, load
+
+if TYPE_CHECKING:
+    from unmask.orders.card import Measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,8 @@ class Push:
 
     def run(self) -> None:
         """Push, and print where it is."""
+        from unmask.orders.hub import push_to_hub
+
         pushed = push_to_hub(
             find_order(self.folder),
             self.repository,
@@ -58,8 +60,11 @@ class Push:
             print(pushed.url)
 
 
-def measured(results: Path) -> list[Measured]:
+def measured(results: Path) -> "list[Measured]":
     """The rows of a bench's table."""
+    from unmask.orders.card import Measured
+    from unmask.view.source import Bench, load
+
     bench = load(results)
     if not isinstance(bench, Bench):
         raise UserError(f"{results} is a trace; --results takes the folder of a bench")

@@ -6,22 +6,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from unmask.cli.catalogue import check_samplers
 from unmask.cli.common import NUMBER, PATH, WHOLE, WORD, Machine, check_number, default, find_order, say
 from unmask.core.errors import UserError
-from unmask.denoisers.caches import make_cache
-from unmask.denoisers.codec import Codec
-from unmask.denoisers.folder import TextDenoiser
-from unmask.denoisers.hub import load_denoiser
-from unmask.evaluate.records import provenance
-from unmask.orders.folder import load_order
-from unmask.samplers import make_sampler
-from unmask.samplers.generate import Generation, Sampler, decode
-from unmask.samplers.trace import make_trace, write_traces
-from unmask.view.watch import Watch
+
+if TYPE_CHECKING:
+    from unmask.denoisers.codec import Codec
+    from unmask.denoisers.folder import TextDenoiser
+    from unmask.samplers.generate import Generation, Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,19 +69,27 @@ class Sample:
     """Approximate cache: prefix-approximate:refresh=N or dual-approximate:window=N,refresh=N."""
     machine: Machine = field(default_factory=Machine)
 
-    def run(self) -> None:
-        """Decode, and print."""
+    def check(self) -> None:
+        """Raise UserError on what can be seen to be wrong before anything is loaded."""
         check_number("--budget", self.budget, 1)
         check_number("--temperature", self.temperature, 0)
-        self.machine.apply()
-        prompts = read_prompts(self.prompts)
         if self.order is not None and self.sampler is not None:
             raise UserError("give --order or --sampler, not both")
+        check_samplers(*([self.sampler] if self.sampler is not None else []), *self.beside)
+        self.machine.apply()
         if self.cache is not None:
+            from unmask.denoisers.caches import make_cache
+
             make_cache(self.cache)
-        for name in (*([self.sampler] if self.sampler is not None else []), *self.beside):
-            make_sampler(name, end_token=0)  # what is wrong with it shows before anything is loaded
         check_beside(self.beside, self.name, self.trace)
+
+    def run(self) -> None:
+        """Decode, and print."""
+        self.check()
+        from unmask.denoisers.hub import load_denoiser
+        from unmask.orders.folder import load_order
+
+        prompts = read_prompts(self.prompts)
         denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
         sampler: Sampler = self.sampler or "top-prob"
         if self.order is not None:
@@ -110,8 +114,11 @@ class Sample:
         """What the trace calls the sampler whose responses are printed."""
         return "learned" if self.order is not None else self.sampler or "top-prob"
 
-    def decoded(self, denoiser: TextDenoiser, prompts: list[str], sampler: Sampler) -> list[Generation]:
+    def decoded(self, denoiser: "TextDenoiser", prompts: list[str], sampler: "Sampler") -> "list[Generation]":
         """The responses of one sampler, shown while they are written if that is asked for."""
+        from unmask.samplers.generate import decode
+        from unmask.view.watch import Watch
+
         watch = Watch(denoiser.codec, prompts, self.budget) if self.watch else contextlib.nullcontext()
         with watch as on_step:
             return decode(
@@ -130,8 +137,11 @@ class Sample:
                 cache=self.cache,
             )
 
-    def write(self, path: Path, codec: Codec, found: Mapping[str, list[Generation]]) -> None:
+    def write(self, path: Path, codec: "Codec", found: "Mapping[str, list[Generation]]") -> None:
         """The trace: for each prompt, one of each sampler."""
+        from unmask.evaluate.records import provenance
+        from unmask.samplers.trace import make_trace, write_traces
+
         learned = self.order is not None
         traces = [
             make_trace(
@@ -172,7 +182,7 @@ def read_prompts(words: tuple[str, ...]) -> list[str]:
     return prompts
 
 
-def as_json(generation: Generation, codec: Codec, log_probs: bool) -> dict[str, Any]:
+def as_json(generation: "Generation", codec: "Codec", log_probs: bool) -> dict[str, Any]:
     """What a program may want to know of a response."""
     found: dict[str, Any] = {
         "prompt": generation.prompt,
@@ -190,7 +200,7 @@ def as_json(generation: Generation, codec: Codec, log_probs: bool) -> dict[str, 
     return found
 
 
-def summary(generations: list[Generation]) -> str:
+def summary(generations: "list[Generation]") -> str:
     """One line on what it took."""
     steps = [generation.steps for generation in generations]
     nfe = sum(generation.nfe for generation in generations)

@@ -2,18 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from unmask.cli.common import Machine, say
 from unmask.cli.orders import load_orders
 from unmask.core.errors import UserError
-from unmask.denoisers.hub import load_denoiser
-from unmask.evaluate.records import find_records, provenance, read_usable
-from unmask.evaluate.verify import Replay, choose, verify
-from unmask.tasks import make_task
-from unmask.train.precision import DTYPES
+
+if TYPE_CHECKING:
+    from unmask.evaluate.verify import Replay
 
 TOLD = ("package", "commit", "torch", "device", "threads")  # of a header: what may explain a difference
 
@@ -28,6 +24,14 @@ def verify_records(
     as_json: bool,
 ) -> None:
     """Run ten records of a folder again; what is None is taken from their header. Exits with 1 if any differs."""
+    import torch
+
+    from unmask.denoisers.hub import load_denoiser
+    from unmask.evaluate.records import find_records, provenance, read_usable
+    from unmask.evaluate.verify import choose, verify
+    from unmask.tasks import make_task
+    from unmask.train.precision import DTYPES
+
     machine.apply()
     path = find_records(folder)
     (header, records, _), problems = read_usable(path)
@@ -70,7 +74,7 @@ def named(value: str | None, what: str, path: Path) -> str:
     return value
 
 
-def as_line(replay: Replay) -> str:
+def as_line(replay: "Replay") -> str:
     """`same     margin @4 seed 0 wordprob/test/3`."""
     record, differences = replay.record, replay.differences
     word = "differs" if differences else "same"
@@ -78,7 +82,7 @@ def as_line(replay: Replay) -> str:
     return f"{word:<8} {record.sampler} @{record.budget} seed {record.seed} {record.id}{told}"
 
 
-def as_object(replay: Replay) -> dict[str, Any]:
+def as_object(replay: "Replay") -> dict[str, Any]:
     """The same for programs."""
     key = replay.record.key._asdict()
     return {**key, "same": not replay.differences, "differences": replay.differences}

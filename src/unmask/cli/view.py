@@ -9,9 +9,6 @@ import tyro
 
 from unmask.cli.common import PATH, default, say
 from unmask.core.errors import UserError
-from unmask.samplers.trace import TraceFile
-from unmask.view.page import render, write_page
-from unmask.view.source import load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +32,10 @@ class View:
 
     def run(self) -> None:
         """Read, write, print."""
+        from unmask.samplers.trace import TraceFile
+        from unmask.view.page import render, write_page
+        from unmask.view.source import load
+
         source = load(self.file)
         out = self.out or page_path(self.file, isinstance(source, TraceFile))
         if out.is_dir():

@@ -1,10 +1,11 @@
 """Names with options (`threshold:level=0.7`), and what to say when a name is wrong."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from unmask.core.errors import UserError
+from unmask.core.published import option_pointer, sampler_pointer
 
 Option = bool | int | float | str
 
@@ -46,15 +47,29 @@ def parse_spec(text: str) -> Spec:
     return Spec(name.strip(), options)
 
 
-def check_name(name: str, choices: Iterable[str], kind: str, hint: str = "") -> str:
+def check_sampler_name(name: str, choices: Iterable[str]) -> str:
+    """`check_name` for a sampler, with what the published ones are called here."""
+    return check_name(name, choices, "sampler", "unmask list samplers", sampler_pointer(name))
+
+
+def check_sampler_options(name: str, given: Iterable[str], own: Mapping[str, object], common: Iterable[str]) -> None:
+    """`check_name` for the options of a sampler: its own, and those that all of them take."""
+    for key in given:
+        check_name(key, [*own, *common], f"option of `{name}`", pointer=option_pointer(name, key, own))
+
+
+def check_name(name: str, choices: Iterable[str], kind: str, hint: str = "", pointer: str | None = None) -> str:
     """Return `name` if it is one of `choices`, else raise a UserError that says which one was meant.
 
-    `kind` is the noun of the sentence ("sampler"), `hint` a command that lists the choices.
+    `kind` is the noun of the sentence ("sampler"), `hint` a command that lists the choices. pointer: what is called
+    `name` elsewhere is here, where that is known (`core.published`).
     """
     known = list(choices)
     if name in known:
         return name
+    hint = f" hint: `{hint}`" if hint else ""
+    if pointer is not None:
+        raise UserError(f"unknown {kind} `{name}`. What others call so is {pointer}.{hint}")
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     meant = f" Did you mean `{close[0]}`?" if close else ""
-    hint = f" hint: `{hint}`" if hint else ""
     raise UserError(f"unknown {kind} `{name}`.{meant} Choices: {', '.join(sorted(known))}.{hint}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from unmask.core.devices import check_device
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
 from unmask.core.registry import check_name
@@ -97,6 +98,7 @@ def load_denoiser(
     new_head: a seed, to begin the output head of an encoder that was saved without one; it is refused otherwise.
     Raises UserError where there is none, or naming the file or tensor that is missing, damaged or does not fit.
     """
+    check_device(device)
     path = find_path(str(name))
     if is_own(path):
         if new_head is not None:

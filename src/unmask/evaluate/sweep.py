@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 from unmask.core.errors import UserError
-from unmask.core.registry import check_name, parse_spec
+from unmask.core.registry import check_sampler_name, check_sampler_options, parse_spec
 from unmask.evaluate.pinned import Pinned, parse_pinned
 from unmask.evaluate.tune import ADAPTIVE
 from unmask.samplers import COMMON_OPTIONS, SAMPLERS, make_sampler, sampler_options
@@ -56,8 +56,8 @@ def parse_sweep(text: str) -> Sweep:
         raise UserError(f"cannot read the sweep `{text}`: write NAME.option=VALUES, e.g. {EXAMPLE}")
     spec, option = match["spec"].strip(), match["option"].replace("-", "_")
     name, fixed = parse_spec(spec)
-    check_name(name, SAMPLERS, "sampler", hint="unmask list samplers")
-    check_name(option, [*sampler_options(name), *COMMON_OPTIONS], f"option of `{name}`")
+    check_sampler_name(name, SAMPLERS)
+    check_sampler_options(name, [option], sampler_options(name), COMMON_OPTIONS)
     if option in fixed:
         raise UserError(f"`{text}` both sets and sweeps `{option}`; leave it out before the point")
     sweep = Sweep(spec, option, tuple(dict.fromkeys(_values(match["values"], text))), whole.budget)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, write_json
-from unmask.core.registry import check_name
+from unmask.core.registry import check_sampler_name
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.accuracy import Accuracy, deployed_accuracy
 from unmask.evaluate.records import denoiser_digest, provenance
@@ -104,7 +104,7 @@ def tune(
     Raises UserError on bad input, or if `out` holds the tuning of something else.
     """
     for name in names:
-        check_name(name, SAMPLERS, "sampler", hint="unmask list samplers")
+        check_sampler_name(name, SAMPLERS)
     check_split(split, task)
     if not 1 <= target_steps <= max_steps:
         raise UserError(f"target steps must lie between 1 and max steps, got {target_steps} and {max_steps}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from unmask.core.devices import check_device
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing_folder, write_json
 from unmask.denoisers.folder import read_config, read_weights, write_weights
@@ -68,6 +69,7 @@ def load_order(folder: str | Path, device: str = "cpu") -> LearnedOrder:
 
     Raises UserError naming the file that is missing, damaged, foreign or does not fit.
     """
+    check_device(device)
     name, folder = Path(folder).as_posix(), Path(folder)
     if not folder.exists() and may_be_repository(name):
         folder = fetch(name)

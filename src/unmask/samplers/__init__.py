@@ -3,7 +3,7 @@
 import inspect
 
 from unmask.core.errors import UserError
-from unmask.core.registry import Option, Spec, check_name, parse_spec
+from unmask.core.registry import Option, Spec, check_sampler_name, check_sampler_options, parse_spec
 from unmask.reveals.base import OrderPolicy
 from unmask.samplers.base import AnyUnmasker, Edit, Editor, Selection, State, Unmasker
 from unmask.samplers.blockwise import Blockwise, BlockwiseEditor
@@ -115,10 +115,9 @@ def make_sampler(sampler: str | Spec | AnyUnmasker, end_token: Ends | None = Non
     name, options = sampler
     if name == "learned":
         raise UserError("`learned` is not made from a name: load the order from its folder (--order DIR)")
-    kind = SAMPLERS[check_name(name, SAMPLERS, "sampler", hint="unmask list samplers")]
+    kind = SAMPLERS[check_sampler_name(name, SAMPLERS)]
     own = sampler_options(name)
-    for key in options:
-        check_name(key, [*own, *COMMON_OPTIONS], f"option of `{name}`")
+    check_sampler_options(name, options, own, COMMON_OPTIONS)
     common = {key: value for key, value in options.items() if key not in own}
     unmasker = kind(**{key: value for key, value in options.items() if key in own})
     return wrap(unmasker, end_token=end_token, **common)

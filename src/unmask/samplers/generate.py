@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
+from unmask.core.devices import check_float64
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoiser
 from unmask.denoisers.caches import with_cache
@@ -100,6 +101,7 @@ def decode(
     Raises UserError that says which argument was wrong and what would be right.
     """
     check_whole("batch", batch, 1)
+    check_float64(getattr(denoiser, "device", "cpu"))
     stops = _checked_stops(stop, plain=not infill and not isinstance(prompts, Canvas))
     codec = codec if codec is not None else getattr(denoiser, "codec", None)
     canvas, texts = _open(
