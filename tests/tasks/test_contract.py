@@ -49,6 +49,7 @@ def jsonl_file(folder: Path) -> Path:
 DATA: dict[str, Callable[[Path], Path | None]] = {
     "wordprob": lambda folder: None,
     "wordprob-plain": lambda folder: None,
+    "wordprob-one-step": lambda folder: None,
     "arithmetic": lambda folder: None,
     "gsm8k": gsm8k_folder,
     "mwp": mwp_folder,

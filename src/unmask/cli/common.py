@@ -68,18 +68,33 @@ PATH_WORD = _optional(str, "a path", "PATH")  # kept as text, as it goes into a 
 # ---- the machine
 
 
+DTYPE_WORDS = "as stored; fit and learn: the preset's, else bfloat16 on hardware that has it"
+
+
 @dataclass(frozen=True)
 class Machine:
     """Where and how to compute."""
 
     device: Annotated[str, WORD] = "cpu"
     """Where to compute: cpu, cuda, cuda:1."""
-    dtype: Annotated[str | None, WORD, default("as stored; fit and learn: bfloat16 on hardware that has it")] = None
+    dtype: Annotated[str | None, WORD, default(DTYPE_WORDS)] = None
     """Precision of the denoiser: float32, bfloat16 or float16."""
     threads: Annotated[int | None, WHOLE, default("torch's own choice")] = None
     """CPU threads."""
     seed: Annotated[int, WHOLE] = 0
     """What every random draw derives from."""
+
+    def say_if_slow(self, precision: str) -> None:
+        """Warn of a preset in bfloat16 where it is emulated; one asked for by --dtype is warned of by `apply`."""
+        import torch
+
+        from unmask.train.precision import multiplies_bfloat16
+
+        if self.dtype is None and precision == "bf16" and not multiplies_bfloat16(torch.device(self.device)):
+            say(
+                f"warning: this preset is in bfloat16, as its figures are, and {self.device} has no instructions "
+                "for it here; --dtype float32 is many times as fast and gives other weights"
+            )
 
     def apply(self) -> None:
         """Check the values and set the threads. Raises UserError on a device this machine has not got."""

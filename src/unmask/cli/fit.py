@@ -135,6 +135,7 @@ class Fit:
         from unmask.train.processes import is_main
 
         config = self.config()
+        self.machine.say_if_slow(config.precision)
         if config.compile and config.device == "cpu":
             check_compiler("pass --no-compile")
         if config.new_head:

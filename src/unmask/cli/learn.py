@@ -158,6 +158,7 @@ class Learn:
         from unmask.train.processes import open_processes
 
         config = self.config()
+        self.machine.say_if_slow(config.precision)
         if self.one_copy:
             config = replace(config, precision="bf16")
         processes = open_processes(config.device)

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unmask.core.registry import check_name
-from unmask.tasks import arithmetic, gsm8k, jsonl, mwp, wordprob
+from unmask.tasks import arithmetic, gsm8k, jsonl, mwp, wordprob, wordprob_one_step
 from unmask.tasks.base import Example, Task, checksum
 
 TASKS: dict[str, Callable[[str | Path | None], Task]] = {
     "wordprob": wordprob.load,
     "wordprob-plain": wordprob.load_plain,
+    "wordprob-one-step": wordprob_one_step.load,
     "arithmetic": arithmetic.load,
     "gsm8k": gsm8k.load,
     "mwp": mwp.load,

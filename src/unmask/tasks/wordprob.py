@@ -203,10 +203,10 @@ STORIES = {
 }
 
 
-def problem(split: str, index: int) -> Problem:
-    """Problem `index` of a split."""
-    rng = Random(f"wordprob/{VERSION}/{split}/{index}")
-    story = _pick(rng, STORIES[split])
+def problem(split: str, index: int, kind: str = "wordprob", stories: Sequence[Story] | None = None) -> Problem:
+    """Problem `index` of a split; `kind` and `stories` are those of another task of this shape."""
+    rng = Random(f"{kind}/{VERSION}/{split}/{index}")
+    story = _pick(rng, STORIES[split] if stories is None else stories)
     numbers, steps = _numbers(rng, story, BUCKETS[split])
     slots: dict[str, str | int] = {**_words(rng), **numbers}
     if "k" in numbers:
@@ -220,7 +220,7 @@ def problem(split: str, index: int) -> Problem:
     question = " ".join(sentences).format_map(slots)
     answer = steps[-1].rpartition("=")[2].removesuffix(">>")
     plain = f"{' '.join(steps)} #### {answer}"
-    style = Random(f"wordprob/{VERSION}/{split}/{index}/writing {WRITING}")
+    style = Random(f"{kind}/{VERSION}/{split}/{index}/writing {WRITING}")
     written = f"{' '.join(write(story.steps, numbers | story.literals, style))} #### {answer}"
     return Problem(story, numbers, distractor, question, plain, written, answer)
 
@@ -233,13 +233,14 @@ class WordProblems:
     plain: bool = False  # write every solution in the one way of the text
     splits: tuple[str, ...] = tuple(BUCKETS)
     response_length: int = 56  # five steps of ten tokens, `####`, two digits and the end make 54
+    stories: tuple[Story, ...] | None = None  # of another task of this shape (`wordprob_one_step`)
 
     def examples(self, split: str) -> Sequence[Example]:
         """An endless split."""
         check_split(split, self)
 
         def make(index: int) -> Example:
-            made = problem(split, index)
+            made = problem(split, index) if self.stories is None else problem(split, index, self.name, self.stories)
             response = made.plain if self.plain else made.response
             return Example(f"{self.name}/{split}/{index}", made.question, response, made.answer)
 
@@ -256,15 +257,16 @@ class WordProblems:
 
 def load(data: str | Path | None) -> WordProblems:
     """The task; it reads no data, so `data` must be None."""
-    return _load(WordProblems(), data)
+    return load_into(WordProblems(), data)
 
 
 def load_plain(data: str | Path | None) -> WordProblems:
     """The same problems with solutions written in one way; it reads no data either."""
-    return _load(WordProblems("wordprob-plain", plain=True), data)
+    return load_into(WordProblems("wordprob-plain", plain=True), data)
 
 
-def _load(task: WordProblems, data: str | Path | None) -> WordProblems:
+def load_into(task: WordProblems, data: str | Path | None) -> WordProblems:
+    """The task as it is. Raises UserError if there are data: it makes its own."""
     if data is not None:
         raise UserError(f"task `{task.name}` makes its own problems and reads no data: leave out `{data}`")
     return task
