@@ -181,3 +181,13 @@ def test_only_the_native_transformer_has_caches():
 def test_what_takes_back_its_writing_goes_without_a_cache(name):
     with pytest.raises(UserError, match="decode without a cache"):
         decode_canvas(with_cache(network_of(), "prefix-approximate"), canvas_of(), make_sampler(name))
+
+
+@every_cache
+def test_logits_that_are_not_numbers_are_refused_through_a_cache(cache):
+    """NaN from the second layer on, as where activations pass what float16 holds."""
+    network = network_of()
+    with torch.no_grad():
+        network.blocks[1].feed_forward_norm.weight.fill_(torch.inf)
+    with pytest.raises(UserError, match=r"NaN logits .* of row 0, at step 1"):
+        decode_canvas(with_cache(network, cache), canvas_of(), make_sampler("top-prob"))

@@ -125,3 +125,16 @@ def test_it_decodes_like_any_denoiser(bert) -> None:
     decoded = decode_canvas(denoiser_from_transformers(bert, MASK), canvas([[0, 1, 1, 1]]), TopProb())
     assert not decoded.canvas.masked.any()
     assert int(decoded.nfe[0]) == 3
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_numbers_are_refused(temperature) -> None:
+    class Overflows(Echo):
+        def forward(self, input_ids, **told):
+            answer = super().forward(input_ids, **told)
+            answer.logits[:, -1, 3] = torch.nan
+            return answer
+
+    denoiser = denoiser_from_transformers(Overflows())
+    with pytest.raises(UserError, match=r"NaN logits .* position 2 of row 0, at step 1"):
+        decode_canvas(denoiser, canvas([[0, 1, 1]]), TopProb(), temperature=temperature)

@@ -78,6 +78,14 @@ def exact(joint, context: str, text: str) -> float:
 # ---- likelihood
 
 
+@pytest.mark.parametrize("kind", ["loglikelihood", "loglikelihood_rolling", "generate_until"])
+def test_logits_that_are_not_numbers_are_refused(lettered, kind):
+    lettered.table.log_conditionals[..., 1] = torch.nan
+    request = {"loglikelihood": ("a", "bc"), "loglikelihood_rolling": ("abc",), "generate_until": ("a", {"until": []})}
+    with pytest.raises(UserError, match=r"NaN logits .* at step 1"):
+        getattr(UnmaskLM(lettered, mc_samples=4), kind)([ask(kind, *request[kind], document=0)])
+
+
 @pytest.mark.parametrize(("context", "text"), [("ab", "ca"), ("", "bac"), ("c", "a"), ("a", "bbc")])
 def test_the_likelihood_is_the_exact_one_within_four_standard_errors(lettered, joint, context, text) -> None:
     """The conditionals are those of one joint distribution, so the bound is tight."""

@@ -20,10 +20,6 @@ def test_at_bound_zero_one_uncertain_position_still_goes(fixed):
     assert fixed([[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]]).picks(EntropyBounded(bound=0), budget=2) == [0]
 
 
-def test_a_denoiser_that_says_nothing_does_not_stop_it(fixed):
-    assert fixed([[float("nan")] * 3] * 2).picks(EntropyBounded(), budget=2) == [0]
-
-
 def test_a_negative_bound_is_refused():
     with pytest.raises(UserError, match="bound must be a number of at least 0"):
         EntropyBounded(bound=-0.1)

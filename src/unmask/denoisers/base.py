@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
+from unmask.core.errors import UserError
 
 Memory = Any  # what a `Remembering` denoiser keeps; tensors in it have the row axis first
 
@@ -52,6 +53,10 @@ def in_pieces(logits: Tensor) -> Sequence[Tensor]:
 class Denoised:
     """The denoiser's answer, packed over the `M` masked positions of a canvas in row-major order.
 
+    Whatever reads the logits raises UserError where they are NaN or +inf, or leave no token possible: then there is no
+    distribution. It names the step and the row. Only what is to be differentiated passes on to a loss, which has a
+    check of its own.
+
     where:   long [M, 2], (row, position).
     shape:   (B, L) of the canvas.
     logits:  a function from a slice of 0..M to logits [m, V]; -inf where a token is impossible (the mask
@@ -59,6 +64,7 @@ class Denoised:
              head on that slice, so that [M, V] is never all held.
     hidden:  [M, D] or None: what the network knows about each masked position; order networks read it.
     held:    whether `logits` is there already: then the entropy is a pass of its own, made when somebody asks for it.
+    canvas:  what it speaks of, to say in an error which row and step it was; None where that is not known.
     """
 
     where: Tensor
@@ -67,12 +73,13 @@ class Denoised:
     logits: Callable[[slice], Tensor]
     hidden: Tensor | None = None
     held: bool = False
+    canvas: Canvas | None = None
 
     @staticmethod
     def from_logits(canvas: Canvas, logits: Tensor, hidden: Tensor | None = None) -> "Denoised":
         """From logits [M, V] already packed over `canvas.masked.nonzero()`."""
         shape = (canvas.masked.shape[0], canvas.masked.shape[1])
-        return Denoised(canvas.masked.nonzero(), shape, logits.shape[-1], logits.__getitem__, hidden, held=True)
+        return Denoised(canvas.masked.nonzero(), shape, logits.shape[-1], logits.__getitem__, hidden, True, canvas)
 
     def chunks(self) -> list[slice]:
         """Slices that cover 0..M, each small enough to hold its vocabulary rows in float64."""
@@ -105,7 +112,15 @@ class Denoised:
                     for whole, part in zip(found, statistics(piece, entropy), strict=True):
                         whole[done : done + len(piece)] = part
                     done += len(piece)
+        self._refuse(top2[:, 0].isnan())  # one such logit makes NaN of the whole log-softmax
         return found
+
+    def _refuse(self, wrong: Tensor) -> None:
+        """Raise UserError about the first position of `wrong` (bool [M]), if there is one."""
+        if bool(wrong.any()):
+            index = wrong.nonzero()[0]
+            row, position = self.where[index[0]].tolist()
+            raise no_distribution(self.logits_at(index)[0], self.canvas, row, position)
 
     @property
     def top2(self) -> Tensor:
@@ -128,17 +143,21 @@ class Denoised:
         At least float32, and float64 where the logits are, so that exact models stay exact.
         """
         parts: list[Tensor] = []
-        found: Tensor | None = None  # made beforehand where nothing is learned, see `_ask`
+        found, total = None, None  # [M] each, made beforehand where nothing is learned, see `_ask`
         for chunk in self.chunks() or [slice(0, 0)]:  # of nothing too: processes that share a batch wait for gradients
             logits = self.logits(chunk)  # [m, V]
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             if logits.requires_grad:
                 parts.append(logits.log_softmax(dim=-1).gather(-1, tokens[chunk, None]).squeeze(-1))
                 continue
-            found = logits.new_empty(len(self.where)) if found is None else found
-            scored = logits.gather(-1, tokens[chunk, None]).squeeze(-1)
-            found[chunk] = scored - logits.logsumexp(dim=-1)
-        return torch.cat(parts) if found is None else found
+            if found is None or total is None:
+                found, total = logits.new_empty(len(self.where)), logits.new_empty(len(self.where))
+            total[chunk] = logits.logsumexp(dim=-1)
+            found[chunk] = logits.gather(-1, tokens[chunk, None]).squeeze(-1) - total[chunk]
+        if found is None or total is None:
+            return torch.cat(parts)
+        self._refuse(~total.isfinite())
+        return found
 
     def logits_at(self, index: Tensor) -> Tensor:
         """[m, V]: logits at any of 0..M (long [m], m >= 1), made chunk by chunk; only those asked for are kept."""
@@ -160,10 +179,13 @@ class Denoised:
         if temperature == 0:
             return self.top2_tokens[:, 0]
         tokens = self.where.new_zeros(len(self.where))  # made beforehand, see `_ask`
+        total = torch.empty_like(tokens, dtype=torch.float64)
         for chunk in self.chunks():
             cdf = (self.logits(chunk).double() / temperature).softmax(dim=-1).cumsum(dim=-1)  # [m, V]
+            total[chunk] = cdf[:, -1]
             target = uniform[chunk, None] * cdf[:, -1:]
             tokens[chunk] = torch.searchsorted(cdf, target, right=True).squeeze(-1).clamp(max=self.vocabulary - 1)
+        self._refuse(total.isnan())
         return tokens
 
     def to_rows(self, values: Tensor, fill: float) -> Tensor:
@@ -174,6 +196,25 @@ class Denoised:
     def from_rows(self, values: Tensor) -> Tensor:
         """[M]: the entries of `values` [B, L] at the masked positions."""
         return values[self.where[:, 0], self.where[:, 1]]
+
+
+def no_distribution(logits: Tensor, canvas: Canvas | None, row: int, position: int) -> UserError:
+    """What to say of logits [V] that are none, at a position of the row that stands at `row` of a canvas."""
+    where = f"position {position}"
+    if canvas is not None:
+        where += f" of row {int(canvas.row[row])}, at step {int(canvas.step[row]) + 1}"
+    kind = str(logits.dtype).removeprefix("torch.")
+    if bool((logits == -torch.inf).all()):
+        return UserError(
+            f"the denoiser calls every token impossible at {where}, so there is none to write: leave it at least one "
+            "whose logit is not -inf"
+        )
+    what = "NaN" if bool(logits.isnan().any()) else "infinite"
+    return UserError(
+        f"the denoiser gives {what} logits ({kind}) at {where}, so there is no token to write: either its numbers pass "
+        "what the dtype holds, then load it in another (bfloat16 or float32), or its weights are damaged, then fetch "
+        "them again"
+    )
 
 
 @runtime_checkable

@@ -89,7 +89,7 @@ class Network(nn.Module):
             with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
                 return self.logits(hidden[chunk])
 
-        return Denoised(canvas.masked.nonzero(), shape, self.config.vocabulary, logits, hidden)
+        return Denoised(canvas.masked.nonzero(), shape, self.config.vocabulary, logits, hidden, canvas=canvas)
 
     @property
     def hidden_width(self) -> int:

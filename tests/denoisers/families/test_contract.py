@@ -258,3 +258,15 @@ def test_a_missing_tokenizer_is_named(name, spoilable):
         (folder_of(path) / file).unlink(missing_ok=True)
     with pytest.raises(UserError, match=r"there is no tokenizer\.json in"):
         load_denoiser(path)
+
+
+@every_family
+def test_numbers_beyond_the_dtype_are_refused_and_not_written(checkpoints, name):
+    """In float16 what passes 65504 is infinite, and soon NaN: no text is made of that."""
+    denoiser = load_denoiser(str(checkpoints(name)), dtype=torch.float16)
+    with torch.no_grad():
+        for parameter in denoiser.network.parameters():
+            parameter.fill_(60000.0)
+    for options in ({}, {"temperature": 1.0}):
+        with pytest.raises(UserError, match=r"logits \(float16\) .* of row 0, at step 1.*bfloat16 or float32"):
+            decode(denoiser, ["pens and pens"], budget=4, response_length=8, **options)
