@@ -62,5 +62,9 @@ def test_what_cannot_be_compiled_is_said(denoiser, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(UserError, match="install g\\+\\+ or decode without compiling"):
         compiled(denoiser)
+
+    class Linear(torch.nn.Linear):
+        config = denoiser.network.config
+
     with pytest.raises(UserError, match="Linear has no `trunk`"):
-        compiled(replace(denoiser, network=torch.nn.Linear(2, 2)))
+        compiled(replace(denoiser, network=Linear(2, 2)))

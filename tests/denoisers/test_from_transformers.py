@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
+from unmask.denoisers.codec import Codec
 from unmask.denoisers.from_transformers import denoiser_from_transformers
 from unmask.samplers.decode import decode_canvas
 from unmask.samplers.top_prob import TopProb
@@ -138,3 +140,17 @@ def test_logits_that_are_not_numbers_are_refused(temperature) -> None:
     denoiser = denoiser_from_transformers(Overflows())
     with pytest.raises(UserError, match=r"NaN logits .* position 2 of row 0, at step 1"):
         decode_canvas(denoiser, canvas([[0, 1, 1]]), TopProb(), temperature=temperature)
+
+
+def test_what_is_no_token_of_the_codec_is_impossible() -> None:
+    """Tokens 0..9 and 19, in an embedding of 20 rows."""
+    words = {**{str(number): number for number in range(8)}, "<|end|>": 8, "<|pad|>": 9, "<|mask|>": MASK}
+    codec = Codec(Tokenizer(models.WordLevel(words, unk_token="<|pad|>")))
+    given = canvas([[0, 1, 0, 1], [1, 0, 1, 1]])
+    free, bound = (
+        denoiser_from_transformers(Echo(), impossible=(3,), codec=codec)(given) for codec in (None, codec)
+    )
+    assert free.top2_tokens[:, 0].tolist() == [1, 11, 10, 12, 13]
+    written = bound.draw(torch.full((5,), 1 - 1e-9, dtype=torch.float64), 1.0)
+    assert set(bound.top2_tokens.flatten().tolist()) | set(written.tolist()) <= {*range(10)} - {3}
+    assert bound.log_prob(torch.zeros(5, dtype=torch.long)).isfinite().all()

@@ -74,6 +74,15 @@ class Codec:
         return int(self.tokenizer.get_vocab_size())
 
     @cached_property
+    def ids(self) -> frozenset[int]:
+        """Every id that is a token; there may be holes between them."""
+        return frozenset(self.tokenizer.get_vocab(with_added_tokens=True).values())
+
+    def beyond(self, columns: int) -> frozenset[int]:
+        """Of the ids 0..columns - 1 those that are no token: rows that an embedding was padded with, and holes."""
+        return frozenset(range(columns)) - self.ids
+
+    @cached_property
     def mask_token(self) -> int:
         """Id of the mask token."""
         return self._id(self.mask)

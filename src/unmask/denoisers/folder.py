@@ -21,7 +21,7 @@ from unmask.denoisers.codec import Codec
 from unmask.denoisers.dit import DiT, DiTConfig
 from unmask.denoisers.keys import Move, tied_names
 from unmask.denoisers.modern_bert import ModernBert, ModernBertConfig
-from unmask.denoisers.network import Network, NetworkConfig
+from unmask.denoisers.network import Network, NetworkConfig, spans
 from unmask.denoisers.streaming import stream
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 
@@ -49,6 +49,9 @@ ARCHITECTURES: dict[str, Architecture] = {
 class TextDenoiser:
     """A network with its codec: what `load_denoiser` returns and every command takes.
 
+    The network learns from it which columns of its output head are no tokens (embeddings are padded to round sizes):
+    those are impossible from then on, for everything that asks the network.
+
     response_length: how many positions a response gets unless told otherwise.
     card: what is known of it (recipe, seed, measurements), kept in config.json.
     multiple: lengths are padded to a multiple of this while decoding, see `denoisers.compiled`.
@@ -59,6 +62,15 @@ class TextDenoiser:
     response_length: int
     card: dict[str, Any] = field(default_factory=dict)
     multiple: int = 1
+
+    def __post_init__(self) -> None:
+        rows, last = self.network.config.vocabulary, max(self.codec.ids)
+        if last >= rows:
+            raise UserError(
+                f"the tokenizer has `{self.codec.tokenizer.id_to_token(last)}` as token {last} but the embedding has "
+                f"{rows} rows; they belong to different denoisers"
+            )
+        self.network.beyond = spans(self.codec.beyond(rows))
 
     def __call__(self, canvas: Canvas) -> Denoised:
         """One forward pass, without gradient."""

@@ -9,6 +9,7 @@ masked positions only. Nothing here imports transformers; any callable that take
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import signature
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from unmask.core.draws import positions_from_first_valid
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.codec import Codec
+from unmask.denoisers.network import spans
 
 Attention = Literal["padding", "full"]
 
@@ -61,7 +63,8 @@ class BorrowedDenoiser:
             first = canvas.valid.long().argmax(dim=-1)
             position = (position - 1).maximum(first[row])
         logits = answer.logits[row, position]  # [M, V]
-        logits[:, [self.mask_token, *self.impossible]] = float("-inf")
+        for columns in impossible_columns(frozenset({self.mask_token, *self.impossible}), self.codec, logits.shape[-1]):
+            logits[:, columns] = float("-inf")
         return Denoised.from_logits(canvas, logits, answer.hidden_states[-1][row, position] if self.hidden else None)
 
     def _arguments(self, canvas: Canvas) -> dict[str, Any]:
@@ -81,6 +84,12 @@ class BorrowedDenoiser:
         if "use_cache" in self.accepts:
             found["use_cache"] = False
         return found
+
+
+@lru_cache(maxsize=16)
+def impossible_columns(named: frozenset[int], codec: Codec | None, vocabulary: int) -> tuple[slice, ...]:
+    """Columns of logits [M, vocabulary] that are `named`, or no token of the codec."""
+    return spans(named | (frozenset() if codec is None else codec.beyond(vocabulary)))
 
 
 def denoiser_from_transformers(
@@ -103,7 +112,7 @@ def denoiser_from_transformers(
                 boolean one [B, 1, L, L] that lets every position see every other, for architectures that would
                 otherwise be causal.
     hidden:     also give the last hidden states, which some learned orders read.
-    impossible: other tokens that must never be written.
+    impossible: other tokens that must never be written. Those that are none of the codec's never are.
     codec, response_length: to decode texts instead of canvases.
 
     Raises UserError if there is no saying which token is the mask.

@@ -4,6 +4,7 @@ A family says how it encodes and what its output head is; alignment, the mask to
 """
 
 from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 import torch
@@ -46,6 +47,7 @@ class Network(nn.Module):
 
     config: NetworkConfig
     head: nn.Module
+    beyond: tuple[slice, ...] = ()  # columns of the output head that are no token of the tokenizer
     trunk: Callable[..., Tensor]  # the part of `encode` worth compiling: no shapes that depend on data
 
     def tie(self) -> None:
@@ -56,9 +58,11 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[M, V] from hidden states [M, D]; the mask token is impossible."""
+        """[M, V] from hidden states [M, D]; the mask token is impossible, and so is what is `beyond` the tokenizer."""
         logits: Tensor = self.head(hidden)
         logits[..., self.config.mask_token] = float("-inf")  # in place: a copy costs as much as the head itself
+        for columns in self.beyond:
+            logits[..., columns] = float("-inf")
         return logits
 
     def visible(self, canvas: Canvas) -> Tensor:
@@ -95,6 +99,13 @@ class Network(nn.Module):
     def hidden_width(self) -> int:
         """D, the width of `Denoised.hidden`."""
         return self.config.width
+
+
+def spans(numbers: AbstractSet[int]) -> tuple[slice, ...]:
+    """The fewest slices that cover `numbers` and nothing else: what an embedding was padded with is one."""
+    starts = sorted(number for number in numbers if number - 1 not in numbers)
+    stops = sorted(number + 1 for number in numbers if number + 1 not in numbers)
+    return tuple(map(slice, starts, stops))
 
 
 def check_sizes(config: Any, names: tuple[str, ...]) -> None:

@@ -48,7 +48,8 @@ def agree(model, folder, length, ends):
     with torch.no_grad():
         theirs = model(tokens.masked_fill(masked, MASK), attention_mask=valid.long()).logits[canvas.masked]
     assert theirs.std() > 1
-    possible = torch.arange(ours.shape[-1]) != MASK
+    possible = ours[0] != -torch.inf  # a token of the tokenizer, and not the mask
+    assert possible.sum() > 200
     torch.testing.assert_close(ours[:, possible], theirs[:, possible], rtol=1e-5, atol=1e-4)
 
 

@@ -2,11 +2,13 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models
 from torch.nn.functional import pad
 
 from unmask import decode, load_denoiser
@@ -46,6 +48,13 @@ def without_mask(logits, mask):
     return logits if logits.shape[-1] == mask else torch.cat([logits[..., :mask], logits[..., mask + 1 :]], dim=-1)
 
 
+def difference(ours, theirs):
+    """The largest, over what we call possible: their output head says something of ids that are no tokens, too."""
+    possible = ours != -torch.inf
+    assert possible[:, :255].all()
+    return (ours - theirs)[possible].abs().max()
+
+
 def folder_of(path):
     return path if path.is_dir() else path.parent
 
@@ -70,8 +79,8 @@ def test_logits_are_those_of_an_independent_implementation(name, checkpoints):
     path, canvas = checkpoints(name), canvas_for(name)
     ours = logits_of(load_denoiser(path, dtype=torch.float32), canvas)
     theirs = without_mask(TINY[name].reference(path)(canvas.tokens)[canvas.masked], TINY[name].mask)
-    assert ours.std() > 0.5  # or agreeing would mean little
-    assert (ours - theirs).abs().max() <= 1e-4
+    assert theirs.std() > 0.5  # or agreeing would mean little
+    assert difference(ours, theirs) <= 1e-4
 
 
 @every_family
@@ -84,7 +93,7 @@ def test_logits_are_the_golden_ones(name, checkpoints):
         save_file({"logits": theirs.contiguous(), "tokens": canvas.tokens}, file)
     golden = load_file(file)
     assert torch.equal(golden["tokens"], canvas.tokens)
-    assert (logits_of(load_denoiser(path, dtype=torch.float32), canvas) - golden["logits"]).abs().max() <= 1e-4
+    assert difference(logits_of(load_denoiser(path, dtype=torch.float32), canvas), golden["logits"]) <= 1e-4
 
 
 @every_family
@@ -270,3 +279,55 @@ def test_numbers_beyond_the_dtype_are_refused_and_not_written(checkpoints, name)
     for options in ({}, {"temperature": 1.0}):
         with pytest.raises(UserError, match=r"logits \(float16\) .* of row 0, at step 1.*bfloat16 or float32"):
             decode(denoiser, ["pens and pens"], budget=4, response_length=8, **options)
+
+
+def padded(denoiser, favoured: int):
+    """A denoiser of that network which would write nothing but token `favoured`."""
+    with torch.no_grad():
+        denoiser.network.head.register_forward_hook(lambda head, asked, logits: logits.index_fill_(
+            -1, torch.tensor([favoured]), 50.0))  # fmt: skip
+    return denoiser
+
+
+@every_family
+def test_what_is_no_token_of_the_tokenizer_is_never_written(name, checkpoints, tmp_path):
+    """Embeddings are padded to round sizes. The same in our own format, and for everything that reads logits."""
+    denoiser, canvas = load_denoiser(checkpoints(name), dtype=torch.float32), canvas_for(name)
+    rows, tokens = denoiser.network.config.vocabulary, denoiser.codec.ids
+    if not (beyond := set(range(rows)) - tokens):
+        pytest.skip("as many rows as tokens")
+    save_denoiser(denoiser, tmp_path / "own")
+    for made in map(partial(padded, favoured=max(beyond)), (denoiser, load_folder(tmp_path / "own"))):
+        for one in (made, made.network):
+            denoised = one(canvas)
+            at = torch.tensor(sorted(beyond))
+            assert (denoised.logits(slice(None))[:, at] == -torch.inf).all()
+            drawn = denoised.draw(torch.rand(len(denoised.where), generator=torch.Generator().manual_seed(0)), 5.0)
+            assert tokens >= set(denoised.top2_tokens.flatten().tolist()) | set(drawn.tolist())
+            possible = denoised.logits(slice(None))[:, sorted(tokens)]
+            asked = torch.full((len(possible),), 7)
+            log_prob = possible.log_softmax(-1)
+            torch.testing.assert_close(denoised.log_prob(asked), log_prob[:, sorted(tokens).index(7)])
+            entropy = -(log_prob.exp() * log_prob.clamp(min=-1e30)).sum(-1)
+            torch.testing.assert_close(denoised.entropy, entropy)
+        for options in ({}, {"temperature": 1.0}):
+            found = decode(made, ["pens", "Why?"], budget=3, response_length=8, **options)
+            assert tokens >= {token for row in found for token in row.tokens}
+
+
+def test_holes_in_a_tokenizer_are_never_written_either(checkpoints):
+    denoiser = load_denoiser(checkpoints("llada"), dtype=torch.float32)
+    words = {word: at for word, at in denoiser.codec.tokenizer.get_vocab().items() if at not in (40, 41, 99)}
+    codec = replace(denoiser.codec, tokenizer=Tokenizer(models.WordLevel(words, unk_token="<|endoftext|>")))
+    holed = padded(replace(denoiser, codec=codec), 41)
+    logits = holed(canvas_for("llada")).logits(slice(None))
+    assert (logits[:, [40, 41, 99]] == -torch.inf).all()
+    assert logits[:, [39, 42, 98, 100]].isfinite().all()
+
+
+def test_a_token_beyond_the_embedding_is_refused(checkpoints):
+    denoiser = load_denoiser(checkpoints("llada"))
+    words = {**denoiser.codec.tokenizer.get_vocab(), "far": 5000}
+    codec = replace(denoiser.codec, tokenizer=Tokenizer(models.WordLevel(words, unk_token="<|endoftext|>")))
+    with pytest.raises(UserError, match="`far` as token 5000 but the embedding has 288 rows"):
+        replace(denoiser, codec=codec)

@@ -52,7 +52,8 @@ def test_hidden_states_are_what_the_head_reads(build, family):
     denoised = network(canvas)
     assert denoised.hidden.shape == (int(canvas.masked.sum()), network.hidden_width)
     by_hand = network.head(denoised.hidden)
-    possible = torch.arange(by_hand.shape[-1]) != network.config.mask_token
+    possible = denoised.logits(slice(None))[0] != -torch.inf
+    assert possible.sum() > 200
     torch.testing.assert_close(denoised.logits(slice(None))[:, possible], by_hand[:, possible])
 
 
