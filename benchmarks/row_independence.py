@@ -1,10 +1,12 @@
-"""Does a row become the same text alone and in a batch of 64, for every sampler, in float32?
+"""Does a row become the same text alone and in a batch of 64, for every sampler?
 
     PYTHONPATH=src python3 benchmarks/row_independence.py --problems 256 --out docs/records/row-independence
+    PYTHONPATH=src python3 benchmarks/row_independence.py --dtype bfloat16 float32 --exact false true --out runs/dtypes
 
-Everything random is a hash of what it is for, so in exact arithmetic every text is the same. In float32 the rounding of
-a matrix product depends on the batch, and may turn a near tie. This counts how often that changes a text of the bundled
-denoiser, on problems of wordprob's validation split, and names each row where it does.
+Everything random is a hash of what it is for, so in exact arithmetic every text is the same. In floating point the
+rounding of a product may depend on the shape of the batch, and may turn a near tie. This counts how often that changes
+a text of the bundled denoiser, on problems of wordprob's validation split, and names each row where it does; with
+`--exact true` the batch is decoded with `decode(..., exact=True)`, where it must never happen.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from unmask.orders.folder import LearnedOrder, load_order
 from unmask.samplers import SAMPLERS
 from unmask.samplers.generate import Generation, decode
 from unmask.tasks import make_task
+from unmask.train.precision import DTYPES
 
 BATCH = 64
 # An option that changes what is computed, beside each sampler's defaults.
@@ -41,29 +44,36 @@ class Texts(NamedTuple):
 
 
 def compare(
-    denoiser: TextDenoiser, texts: Texts, sampler: str, budget: int, order: LearnedOrder | None
+    denoiser: TextDenoiser, texts: Texts, sampler: str, budget: int, order: LearnedOrder | None, exact: bool
 ) -> dict[str, Any]:
     """Batch 1 against batch `BATCH`: the share of identical texts, each row that differs, and wall time."""
 
-    def run(batch: int) -> list[Generation]:
+    def run(prompts: list[str], rows: list[int]) -> list[Generation]:
         unmasker = order if order is not None and sampler == "learned" else sampler
-        return decode(denoiser, texts.prompts, sampler=unmasker, budget=budget, batch=batch, rows=texts.rows)
+        return decode(denoiser, prompts, sampler=unmasker, budget=budget, batch=BATCH, rows=rows, exact=exact)
 
     began = time.monotonic()
-    alone, together = run(1), run(BATCH)
+    alone = [run([prompt], [row])[0] for prompt, row in zip(texts.prompts, texts.rows, strict=True)]
+    middle, together = time.monotonic(), run(texts.prompts, texts.rows)
     differing = [
         {"row": row, "alone": one.text, "together": other.text, "nfe": [one.nfe, other.nfe]}
         for row, one, other in zip(texts.rows, alone, together, strict=True)
         if one.tokens != other.tokens
     ]
     return {
-        "sampler": sampler,
-        "budget": budget,
-        "problems": len(texts.rows),
         "identical": 1 - len(differing) / len(texts.rows),
+        "same_log_prob": sum(one.log_prob == other.log_prob for one, other in zip(alone, together, strict=True))
+        / len(texts.rows),
         "differing": differing,
-        "seconds": time.monotonic() - began,
+        "seconds_together": time.monotonic() - middle,
+        "seconds_alone": middle - began,
     }
+
+
+def key_of(cell: dict[str, Any]) -> tuple[object, ...]:
+    """What a cell is found by; records made before there was a choice are of float32, not exact."""
+    mode = cell.get("dtype", "float32"), cell.get("exact", False)
+    return (*mode, cell["sampler"], cell["budget"], cell["problems"])
 
 
 def main() -> int:
@@ -75,25 +85,36 @@ def main() -> int:
     parser.add_argument("--samplers", nargs="*", default=[*SAMPLERS, *VARIANTS])
     parser.add_argument("--order", type=Path, help="folder of a learned order, measured too, as `learned`")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", nargs="+", choices=list(DTYPES), default=["float32"])
+    parser.add_argument("--exact", nargs="+", choices=["false", "true"], default=["false"])
+    parser.add_argument("--threads", type=int, help="CPU threads; torch's own choice unless given")
     parser.add_argument("--out", type=Path, help="folder that gets record.json")
     given = parser.parse_args()
-    denoiser = load_denoiser("wordprob", device=given.device, dtype=torch.float32)
-    chosen = first_problems(denoiser, make_task("wordprob"), "validation", given.problems).chosen
+    if given.threads is not None:
+        torch.set_num_threads(given.threads)
+    denoisers = {name: load_denoiser("wordprob", device=given.device, dtype=DTYPES[name]) for name in given.dtype}
+    chosen = first_problems(denoisers[given.dtype[0]], make_task("wordprob"), "validation", given.problems).chosen
     texts = Texts([problem.example.prompt for problem in chosen], [problem.row for problem in chosen])
     order = None if given.order is None else load_order(given.order, given.device)
     samplers = [*given.samplers, *([] if order is None else ["learned"])]
     path = None if given.out is None else given.out / "record.json"
     found = provenance(given.device)
     found["commit"] = found["commit"] or os.environ.get("COMMIT")
-    record = {**found, "dtype": "float32", "split": "validation", "batches": [1, BATCH], "cells": []}
+    settings = {"split": "validation", "seed": 0, "batches": [1, BATCH], "threads": torch.get_num_threads()}
+    record = {**found, **settings, "cells": []}
     if path is not None and path.is_file():
         record["cells"] = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    done = {(cell["sampler"], cell["budget"], cell["problems"]) for cell in record["cells"]}
-    for budget, sampler in itertools.product(given.budgets, samplers):
-        if (sampler, budget, len(texts.rows)) in done:
+    done = {key_of(cell) for cell in record["cells"]}
+    modes = [{"dtype": dtype, "exact": exact == "true"} for dtype in given.dtype for exact in given.exact]
+    for mode, budget, sampler in itertools.product(modes, given.budgets, samplers):
+        cell: dict[str, Any] = {**mode, "sampler": sampler, "budget": budget, "problems": len(texts.rows)}
+        if key_of(cell) in done:
             continue
-        cell = compare(denoiser, texts, sampler, budget, order)
-        print(f"{sampler:28s} T={budget:<3d} identical {cell['identical']:.4f}", file=sys.stderr, flush=True)
+        cell |= compare(denoisers[mode["dtype"]], texts, sampler, budget, order, mode["exact"])
+        words = f"{mode['dtype']}{', exact' if mode['exact'] else ''}"
+        print(
+            f"{words:16s} {sampler:28s} T={budget:<3d} identical {cell['identical']:.4f}", file=sys.stderr, flush=True
+        )
         for row in cell["differing"]:
             print(f"  row {row['row']}: {row['alone']!r} alone, {row['together']!r}", file=sys.stderr, flush=True)
         record["cells"].append(cell)

@@ -73,6 +73,14 @@ def test_an_approximate_cache_is_taken_and_a_wrong_name_answered(run, denoiser: 
     assert "unknown cache `prefix`. Did you mean `prefix-approximate`?" in err
 
 
+def test_exact_answers_are_those_of_each_prompt_by_itself(run, denoiser: Path) -> None:
+    command = ["sample", "--denoiser", denoiser, "--budget", 3, "--exact", "--json", "--log-probs"]
+    command += ["--dtype", "bfloat16"]
+    prompts = ["What is 1 plus 2?", "What is 1 plus 2, and how many pens has Ana, who had 3 and bought 4?"]
+    alone = "".join(run(*command, prompt).out for prompt in prompts)
+    assert run(*command, *prompts).out == alone
+
+
 def test_a_trace_has_every_prompt_with_every_sampler(run, denoiser: Path, order: Path, tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     command = ["sample", "--denoiser", denoiser, "--order", order, "--budget", 3, "--json", "--log-probs"]

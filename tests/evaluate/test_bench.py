@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -236,3 +237,14 @@ def test_records_made_with_a_cache_are_not_mixed_with_exact_ones(text_denoiser, 
     assert read_records(tmp_path / "records.jsonl").header["config"]["cache"] == "prefix-approximate"
     with pytest.raises(UserError, match="cache 'prefix-approximate' there, None here"):
         bench(text_denoiser, task, "test", **options)
+
+
+def test_exact_records_say_so_and_are_not_mixed_with_others(text_denoiser, task, tmp_path):
+    options = {"samplers": ["top-prob"], "budgets": [2], "count": 4, "out": tmp_path}
+    bench(text_denoiser, task, "test", exact=True, **options)
+    assert read_records(tmp_path / "records.jsonl").header["config"]["exact"] is True
+    with pytest.raises(UserError, match="exact True there, None here"):
+        bench(text_denoiser, task, "test", **options)
+    with pytest.raises(UserError, match="decode exactly without compiling"):
+        bench(replace(text_denoiser, multiple=16), task, "test", exact=True, **options | {"out": tmp_path / "other"})
+    assert not (tmp_path / "other").exists(), "refused before anything is made"

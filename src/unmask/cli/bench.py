@@ -79,8 +79,10 @@ class Bench:
     tune_count: Annotated[int, WHOLE] = 500
     """Validation problems to tune on."""
     batch: Annotated[int, WHOLE] = 64
-    """Problems decoded together; changes nothing but speed and memory."""
-    cache: Annotated[str | None, WORD, default("none: exact")] = None
+    """Problems decoded together. In bfloat16 and float16 it may turn near ties: see --exact."""
+    exact: bool = False
+    """Each problem by itself: no answer depends on --batch, in any precision. Not with --compile; --tune is without."""
+    cache: Annotated[str | None, WORD, default("none")] = None
     """Approximate cache: prefix-approximate:refresh=N or dual-approximate:window=N,refresh=N. --tune runs without."""
     compile: bool = False
     """Compile the denoiser: faster after about a minute, needs a C++ compiler. Near ties may turn."""
@@ -119,6 +121,8 @@ class Bench:
             from unmask.denoisers.caches import make_cache
 
             make_cache(self.cache)
+        if self.exact and self.compile:
+            raise UserError("--exact does not go with --compile: compiled code rounds as its first shapes want it")
         self.machine.apply()
         check_records_folder(given(self, "out"))
 
@@ -168,6 +172,7 @@ class Bench:
                 asked={"denoiser": name, "orders": list(self.orders)}
                 | {flag: getattr(self, flag) for flag in ("data", "tune", "compile")},
                 cache=self.cache,
+                exact=self.exact,
             )
         if not processes.is_main:
             return

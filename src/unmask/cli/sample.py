@@ -64,8 +64,10 @@ class Sample:
     json: bool = False
     """Print one JSON object per prompt."""
     batch: Annotated[int, WHOLE] = 64
-    """Prompts decoded together; changes nothing but speed and memory."""
-    cache: Annotated[str | None, WORD, default("none: exact")] = None
+    """Prompts decoded together. In bfloat16 and float16 it may turn near ties: see --exact."""
+    exact: bool = False
+    """Each prompt by itself: the same answer whatever the others, in every precision. Slower on small denoisers."""
+    cache: Annotated[str | None, WORD, default("none")] = None
     """Approximate cache: prefix-approximate:refresh=N or dual-approximate:window=N,refresh=N."""
     machine: Machine = field(default_factory=Machine)
 
@@ -135,6 +137,7 @@ class Sample:
                 on_step=on_step,
                 batch=self.batch,
                 cache=self.cache,
+                exact=self.exact,
             )
 
     def write(self, path: Path, codec: "Codec", found: "Mapping[str, list[Generation]]") -> None:

@@ -2,7 +2,8 @@
 
 A draw is a hash of (seed, row, step, position counted from the first valid one, purpose). A row therefore
 sees the same numbers alone or in a batch, padded left or right, on any device and in any order of execution,
-and the global generator is never touched.
+and the global generator is never touched. What a network makes of its row may still round differently beside others:
+in bfloat16 and float16 that turns near ties, and `decode(..., exact=True)` is without it.
 """
 
 import zlib

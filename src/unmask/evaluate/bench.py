@@ -20,7 +20,7 @@ from unmask.evaluate.sweep import ADAPTIVE_OPTIONS, parse_sweep
 from unmask.evaluate.table import TableRow, table, tested_seed, write_table
 from unmask.samplers import make_sampler
 from unmask.samplers.base import AnyUnmasker, Unmasker
-from unmask.samplers.generate import Generation, decode
+from unmask.samplers.generate import Generation, check_exact, decode
 from unmask.samplers.options import check_whole
 from unmask.samplers.trace import make_trace
 from unmask.tasks.base import Task, checksum
@@ -78,6 +78,7 @@ def bench(
     batch: int = 64,
     asked: Mapping[str, Any] | None = None,
     cache: str | None = None,
+    exact: bool = False,
 ) -> list[TableRow]:
     """Measure samplers and learned orders on the same examples, at temperature 0.
 
@@ -95,7 +96,8 @@ def bench(
     seeds: of the random draws. Mean and maximum steps are taken over all of them. Seed 0 is the one that is
         tested, or the first where it is not among them.
     asked: what else the header is to say, for a reader: where the denoiser and the orders came from.
-    cache: an approximate cache (`denoisers/caches.py`) for everything; exact unless given.
+    cache: an approximate cache (`denoisers/caches.py`) for everything; none unless given.
+    exact: each problem by itself, so that no answer depends on `batch`, in any precision: see `decode`.
 
     Started as several processes (`train/processes.py`) each measures every so many'th batch, and the main one writes
     the records in the order in which it would have made them alone.
@@ -138,6 +140,9 @@ def bench(
     if cache is not None:
         make_cache(cache)  # what is wrong with it shows before anything is run
         config["cache"] = cache
+    if exact:
+        check_exact(denoiser, exact)
+        config["exact"] = True
     header = make_header(denoiser, config, checksum(task, split), asked)
     processes = open_processes(str(denoiser.device.type))
     with open_records(processes, out / "records.jsonl", header, overwrite) as records:
@@ -150,6 +155,7 @@ def bench(
             records=records,
             progress=progress,
             cache=cache,
+            exact=exact,
             processes=processes,
         )
         wanted: dict[tuple[str, int], None] = {}  # an ordered set: the rows of the table
@@ -260,10 +266,11 @@ class _Run:
         records: KnownRecords,
         progress: Callable[[Progress], None] | None,
         cache: str | None,
+        exact: bool,
         processes: Processes,
     ) -> None:
         self.denoiser, self.task, self.seeds, self.records = denoiser, task, seeds, records
-        self.progress, self.cache, self.processes = progress, cache, processes
+        self.progress, self.cache, self.exact, self.processes = progress, cache, exact, processes
         # Batches depend on the examples only, not on what is done: a resumed run makes the same ones.
         ordered = sorted(problems, key=lambda problem: (problem.prompt_tokens, problem.row))
         self.batches = [ordered[start : start + batch] for start in range(0, len(ordered), batch)]
@@ -322,6 +329,7 @@ class _Run:
             batch=len(problems),
             rows=[problem.row for problem in problems],
             cache=self.cache,
+            exact=self.exact,
         )
         seconds = (time.perf_counter() - began) / len(problems)
         return [

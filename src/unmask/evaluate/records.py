@@ -27,7 +27,7 @@ from unmask.denoisers.folder import TextDenoiser
 FORMAT, VERSION = "unmask-records", 1
 RECORDS = "records.jsonl"
 # Parts of the header that must agree for a second start to be the same run; the rest is there to be read.
-IDENTITY = ("denoiser", "task", "split", "data", "response_length", "temperature", "cache")
+IDENTITY = ("denoiser", "task", "split", "data", "response_length", "temperature", "cache", "exact")
 
 
 class Record(NamedTuple):

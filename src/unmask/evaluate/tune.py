@@ -99,7 +99,7 @@ def tune(
     the target by more than `TOLERANCE` are out. The most accurate wins, then the one with fewer steps.
 
     first, keep: problems of the first round, and how many candidates go on to all `count`.
-    batch: problems decoded together; changes nothing but speed.
+    batch: problems decoded together; in bfloat16 and float16 it may turn near ties, see `decode`.
     Leaves `out/tuning.json` with every candidate; a second start measures only what is missing.
     Raises UserError on bad input, or if `out` holds the tuning of something else.
     """

@@ -42,7 +42,7 @@ def text_elbo(
 
     clean: the whole text in `tokens`, and in `masked` the L positions it is asked about; rows may differ in L.
     rows:  masked texts given to the denoiser at a time. Changes nothing else: sample j of a row draws from
-        (seed, row, j), so neither batch nor neighbours matter.
+        (seed, row, j), so neither batch nor neighbours matter but for rounding.
     The counts are stratified: sample j of n has l from the j-th n-th of 1..L. Each l is as likely as before.
     Raises UserError if `samples` or `rows` is below 1.
     """

@@ -162,8 +162,9 @@ def decode_canvas(
 
     A step is one denoiser pass over the rows still being written and the reveal after it. Positions written since
     the start may be masked again by an `Editor`; others never are. Finished rows leave the batch. What a row becomes
-    depends on the seed, its content, its `row` and its budget, on nothing else of the batch. The global generator is
-    not touched and the canvas given is not changed.
+    depends on the seed, its content, its `row` and its budget; of the rest of the batch only the denoiser's rounding
+    may (never seen to change a text in float32; `decode(..., exact=True)` is without it). The global generator is not
+    touched and the canvas given is not changed.
 
     temperature: 0 writes the argmax; else tokens are drawn from softmax(logits / temperature) in float64.
     on_step:     called with a `Step` after each pass.

@@ -54,9 +54,10 @@ class UnmaskLM(LM):  # type: ignore[misc]
     template: how a context is written, with `{prompt}` in it; the denoiser's own unless given, and `{prompt}` for the
               context as it is.
     mc_samples: masks drawn for each likelihood (LLaDA's evaluation takes 128).
-    seed:     of every draw. The row identity is the number of the document, so `--limit` and the batch change nothing,
-              and the choices of a question share their draws.
-    cache:    an approximate cache (`denoisers/caches.py`); exact unless given.
+    seed:     of every draw. The row identity is the number of the document, so no draw depends on `--limit` or the
+              batch, and the choices of a question share theirs.
+    cache:    an approximate cache (`denoisers/caches.py`); none unless given.
+    exact:    each context by itself, so that no generated text depends on the batch, in any precision: see `decode`.
     skip_too_long: answer a context that does not fit with an empty text, which is wrong, and say how many there were;
               refused unless given.
 
@@ -80,6 +81,7 @@ class UnmaskLM(LM):  # type: ignore[misc]
         batch_size: int | str = 64,
         max_batch_size: int | None = None,
         cache: str | None = None,
+        exact: bool = False,
         skip_too_long: bool = False,
     ) -> None:
         super().__init__()
@@ -102,6 +104,7 @@ class UnmaskLM(LM):  # type: ignore[misc]
         check_whole("budget", self.budget, 1)
         check_whole("mc_samples", mc_samples, 1)
         self.mc_samples, self.seed, self.cache, self.skip_too_long = mc_samples, seed, cache, skip_too_long
+        self.exact = exact
         self.batch = max_batch_size or 64 if str(batch_size).startswith("auto") else int(batch_size)
         check_whole("batch_size", self.batch, 1)
         self.config = {
@@ -154,6 +157,7 @@ class UnmaskLM(LM):  # type: ignore[misc]
                 batch=self.batch,
                 rows=[row_of(requests[place]) for place in places],
                 cache=self.cache,
+                exact=self.exact,
             )
             for place, generation in zip(places, generations, strict=True):
                 texts[place] = generation.text or ""
