@@ -78,6 +78,8 @@ class Bench:
     """Give each sampler its best block, end-of-text rule and level on validation first (minutes to hours)."""
     tune_count: Annotated[int, WHOLE] = 500
     """Validation problems to tune on."""
+    template: Annotated[str | None, WORD, default("the denoiser's own")] = None
+    """How prompts are written: bare, as they are; chat, by the checkpoint's chat template; or a text with {prompt}."""
     batch: Annotated[int, WHOLE] = 64
     """Problems decoded together. In bfloat16 and float16 it may turn near ties: see --exact."""
     exact: bool = False
@@ -145,7 +147,7 @@ class Bench:
         check_split(self.split, task)
         processes = open_processes(self.machine.device)
         orders = load_orders(self.orders, processes.device)
-        denoiser = load_denoiser(name, processes.device, self.machine.torch_dtype)
+        denoiser = load_denoiser(name, processes.device, self.machine.torch_dtype, template=self.template)
         denoiser = compiled(denoiser) if self.compile else denoiser
         slow = processes.from_main(lambda: self.slow(denoiser, task, orders, out))
         samplers = list(self.samplers)
@@ -170,7 +172,8 @@ class Bench:
                 progress=None if line is None else partial(show, line),
                 batch=self.batch,
                 asked={"denoiser": name, "orders": list(self.orders)}
-                | {flag: getattr(self, flag) for flag in ("data", "tune", "compile")},
+                | {flag: getattr(self, flag) for flag in ("data", "tune", "compile")}
+                | ({} if self.template is None else {"template": self.template}),
                 cache=self.cache,
                 exact=self.exact,
             )

@@ -180,7 +180,7 @@ def validation_loss(denoiser: "TextDenoiser", examples: "list[Example]") -> floa
     codec, length = denoiser.codec, denoiser.response_length
     pairs = [(item.prompt, codec.encode_response(item.response, length)) for item in examples]
     kept = [(prompt, ids) for prompt, ids in pairs if ids is not None]
-    kept = [(p, ids) for p, ids in kept if len(codec.encode_prompt(p)) + length <= denoiser.context]
+    kept = [(p, ids) for p, ids in kept if len(codec.encode_prompt(p, codec.special)) + length <= denoiser.context]
     if not kept:
         return float("nan")
     clean = codec.clean_canvas([p for p, _ in kept], [ids for _, ids in kept], range(len(kept)))

@@ -61,12 +61,19 @@ def lines(found: "Inspection") -> list[tuple[str, str]]:
         ("stored", f"{size(found.stored_bytes)} as {found.stored_dtype} in {files}"),
         ("vocabulary", f"{found.vocabulary:,}, mask token {found.mask_token}"),
         ("context", f"{found.context:,} positions; a response gets {found.response_length} unless told otherwise"),
+        ("template", template_words(found.template)),
         (f"on {found.device}", free),
         *(
             (f"  {need.dtype}", f"{size(need.weights)} and about {size(need.batch)} for {each}: {said[need.fits]}")
             for need in found.needs
         ),
     ]
+
+
+def template_words(template: str) -> str:
+    """How prompts are written, and how to change it."""
+    words = {"bare": "bare: prompts are read as they are", "chat": "chat: a prompt is a turn, by the chat template"}
+    return f"{words.get(template, template)}; --template changes it"
 
 
 def size(count: int) -> str:

@@ -40,6 +40,8 @@ class Learn:
     """Folder of the run."""
     data: Annotated[str | None, PATH_WORD, default("none")] = None
     """File or folder the task reads, if it reads one."""
+    template: Annotated[str | None, WORD, default("the denoiser's own")] = None
+    """How prompts are written: bare, as they are; chat, by the checkpoint's chat template; or a text with {prompt}."""
     preset: Annotated[str | None, WORD, default("the one named as the task, else base")] = None
     """Settings to start from: see `unmask list presets`. The flags below change single ones."""
     budgets: Annotated[tuple[int, ...], AS_PRESET] = ()
@@ -164,7 +166,12 @@ class Learn:
         processes = open_processes(config.device)
         stored = torch.float32 if config.denoiser_update != "frozen" else None  # what is trained is held in full
         result = learn_order(
-            load_denoiser(self.denoiser, processes.device, torch.bfloat16 if self.one_copy else stored),
+            load_denoiser(
+                self.denoiser,
+                processes.device,
+                torch.bfloat16 if self.one_copy else stored,
+                template=self.template,
+            ),
             config,
             self.out,
             overwrite=self.overwrite,

@@ -49,6 +49,8 @@ class Sample:
     """0 writes the most probable token, 1 draws from the denoiser's distribution."""
     response_length: Annotated[int | None, WHOLE, default("the denoiser's own")] = None
     """Positions a response gets."""
+    template: Annotated[str | None, WORD, default("the denoiser's own")] = None
+    """How prompts are written: bare, as they are; chat, by the checkpoint's chat template; or a text with {prompt}."""
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Cut the response before this text; may be given several times."""
     infill: bool = False
@@ -92,7 +94,7 @@ class Sample:
         from unmask.orders.folder import load_order
 
         prompts = read_prompts(self.prompts)
-        denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
+        denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype, template=self.template)
         sampler: Sampler = self.sampler or "top-prob"
         if self.order is not None:
             sampler = load_order(find_order(self.order), self.machine.device)

@@ -61,6 +61,13 @@ class Checkpoint:
         return self.path if self.path.is_dir() else self.path.parent
 
     @property
+    def called(self) -> tuple[str, ...]:
+        """What people call it: its folder, its repository if it lies in the hub's cache, what config.json says."""
+        hub = [part for part in self.folder.resolve().parts if part.startswith("models--")]
+        said = self.config.get("_name_or_path")
+        return (self.folder.resolve().name, *hub[-1:], *([said] if isinstance(said, str) else []))
+
+    @property
     def dtype(self) -> torch.dtype:
         """What most of its weights are stored in. Raises UserError if that is nothing we compute in."""
         counts: dict[str, int] = {}

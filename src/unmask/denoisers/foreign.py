@@ -19,12 +19,17 @@ from unmask.denoisers.streaming import place, put, stream
 
 
 def load_foreign(
-    path: Path, device: str = "cpu", dtype: torch.dtype | None = None, new_head: int | None = None
+    path: Path,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    new_head: int | None = None,
+    template: str | None = None,
 ) -> TextDenoiser:
     """Load a folder, or one safetensors file with its tokenizer beside it.
 
     dtype: None keeps what is stored. new_head: the seed of an output head for a checkpoint saved without one; None
-    refuses such a checkpoint. What was begun anew stands in the card.
+    refuses such a checkpoint. What was begun anew stands in the card. template: how prompts are written, see
+    `make_codec`.
     Raises UserError naming the file, tensor or entry that is missing, damaged, left over or does not fit, or the
     families there are if it is of none of them.
     """
@@ -37,7 +42,7 @@ def load_foreign(
     begun = sorted(head.difference(*(move.ours for move in moves)))
     if new_head is not None and not begun:
         raise UserError(f"the checkpoint in {path} has its output head, so none is to be begun; leave out --new-head")
-    codec = make_codec(checkpoint.folder, family.frame, family.chat, network.config)
+    codec = make_codec(checkpoint.folder, family.frame, network.config, template, checkpoint.called)
     dtype = checkpoint.dtype if dtype is None else dtype
     warn_if_large(checkpoint, device, dtype)
     stream(moves, network, config, device, dtype)

@@ -1,6 +1,8 @@
-"""How a foreign checkpoint reads text: its own tokenizer, and what its family calls the special tokens."""
+"""How a foreign checkpoint reads text: its own tokenizer and template, and what its family calls the special tokens."""
 
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
-from unmask.denoisers.codec import Codec, read_names, read_tokenizer
+from unmask.denoisers.chat import read_chat_template
+from unmask.denoisers.codec import BARE, CHAT, Codec, read_names, read_tokenizer
 from unmask.denoisers.network import NetworkConfig
 
 # Where Qwen2 cuts a text before merging: contractions, words with what stands before them, digits one by one,
@@ -21,18 +24,25 @@ QWEN_PIECES = (
 QWEN_CLASSES = ("DreamTokenizer", "Qwen2Tokenizer", "Qwen2TokenizerFast")
 
 
-def make_codec(folder: Path, frame: Mapping[str, Any], chat: str | None, config: NetworkConfig) -> Codec:
+def make_codec(
+    folder: Path,
+    frame: Mapping[str, Any],
+    config: NetworkConfig,
+    template: str | None = None,
+    called: Sequence[str] = (),
+) -> Codec:
     """The tokenizer of a folder with the special tokens of its family, or those a codec.json beside it names instead.
 
-    frame: entries of a codec.json. chat: the template where the tokenizer has a chat template.
+    frame: entries of a codec.json; its template is the bare one of the family. template: `bare`, `chat` or a text with
+    `{prompt}` in it; what `choose_template` says unless given. called: what the checkpoint is called.
     A mask token the tokenizer has not got gets the next id. Raises UserError if that is not the network's, if the
-    tokenizer has more tokens than the network, or lacks one of the others.
+    tokenizer has more tokens than the network, or lacks one of the others, or on a template that cannot be.
     """
-    names = {**frame}
-    if chat is not None and has_chat_template(folder):
-        names["template"] = chat
-    if (folder / "codec.json").is_file():
-        names |= read_names(folder / "codec.json")
+    own_names = read_names(folder / "codec.json") if (folder / "codec.json").is_file() else {}
+    names = {**frame, "bare": frame["template"], "chat": read_chat_template(folder)} | own_names
+    if template is None:
+        template = own_names.get("template") or choose_template(folder, names["chat"] is not None, called)
+    names["template"] = names["bare"]
     tokenizer = find_tokenizer(folder)
     own, mask = int(tokenizer.get_vocab_size()), config.mask_token
     if tokenizer.token_to_id(names["mask"]) is None:
@@ -54,7 +64,27 @@ def make_codec(folder: Path, frame: Mapping[str, Any], chat: str | None, config:
                 f"the tokenizer in {folder} has no token {token}; name the right one in a codec.json beside it, "
                 f'e.g. {{"end": "</s>"}}'
             )
-    return codec
+    return codec.with_template(template)
+
+
+def choose_template(folder: Path, has_chat: bool, called: Sequence[str]) -> str:
+    """`chat` where the checkpoint has a chat template and is not called a base model, else `bare`.
+
+    Base models often come with a chat template too. Warns where their names say neither.
+    """
+    if not has_chat:
+        return BARE
+    words = {word for name in called for word in re.split(r"[^a-z]+", name.lower())}
+    base, chat = "base" in words, not words.isdisjoint(("instruct", "chat", "it", "sft", "dpo", "rl"))
+    if base and not chat:
+        return BARE
+    if not chat:
+        warnings.warn(
+            f"{folder} has a chat template, and its name does not say whether it was made for conversations: prompts "
+            f"are written as turns of one; for the text as it is, give the template {BARE} (--template {BARE})",
+            stacklevel=4,
+        )
+    return CHAT
 
 
 def find_tokenizer(folder: Path) -> Tokenizer:
@@ -94,8 +124,9 @@ def merged_tokenizer(folder: Path) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     added = config.get("added_tokens_decoder") or {}
     for place, about in sorted(added.items(), key=lambda item: int(item[0])):
-        token = AddedToken(about["content"], normalized=False, special=True)  # what is not special is one piece too
-        tokenizer.add_special_tokens([token])
+        token = AddedToken(about["content"], normalized=False, special=bool(about.get("special", True)))
+        # what is not special is one piece too, but stays in the text
+        (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
         if tokenizer.token_to_id(about["content"]) != int(place):
             raise UserError(
                 f"{path} has {about['content']} at {place}, but it would be token "
@@ -114,14 +145,6 @@ def read_merges(path: Path) -> list[tuple[str, str]]:
     if wrong is not None:
         raise UserError(f"{path} is damaged: `{' '.join(wrong)}` is no pair; copy it again from where it came")
     return [(left, right) for left, right in pairs]
-
-
-def has_chat_template(folder: Path) -> bool:
-    """Whether the tokenizer was made for conversations."""
-    if (folder / "chat_template.jinja").is_file():
-        return True
-    path = folder / "tokenizer_config.json"
-    return path.is_file() and bool(read_json(path).get("chat_template"))
 
 
 def token_of(folder: Path, token: str) -> int:

@@ -6,6 +6,7 @@ elsewhere runs.
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ BUNDLED: dict[str, Path] = {
     "wordprob": ASSETS / "wordprob",
 }
 
-FETCHED = ("*.json", "*.safetensors", "*.md", "tokenizer.model", "vocab.txt", "merges.txt")
+FETCHED = ("*.json", "*.safetensors", "*.md", "*.jinja", "tokenizer.model", "vocab.txt", "merges.txt")
 
 
 def find_path(name: str) -> Path:
@@ -89,13 +90,19 @@ def is_own(path: Path) -> bool:
 
 
 def load_denoiser(
-    name: str | Path, device: str = "cpu", dtype: torch.dtype | None = None, new_head: int | None = None
+    name: str | Path,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    new_head: int | None = None,
+    template: str | None = None,
 ) -> TextDenoiser:
     """Load a bundled denoiser ("wordprob"), a folder written by `unmask fit`, a checkpoint of one of `FAMILIES`
     (its folder, or one safetensors file with the tokenizer.json beside it), or `owner/name` from the hub.
 
     dtype: of the weights; None is float32 for our own, and for others what they are stored in.
     new_head: a seed, to begin the output head of an encoder that was saved without one; it is refused otherwise.
+    template: how prompts are written: `bare`, the text as it is; `chat`, a turn by the checkpoint's own chat template;
+        or a text with `{prompt}` in it. None is what suits the denoiser: see docs/guides/checkpoints.md.
     Raises UserError where there is none, or naming the file or tensor that is missing, damaged or does not fit.
     """
     check_device(device)
@@ -103,8 +110,9 @@ def load_denoiser(
     if is_own(path):
         if new_head is not None:
             raise UserError(f"{path} has its output head, so none is to be begun; leave out --new-head")
-        return load_folder(path, device, torch.float32 if dtype is None else dtype)
-    return load_foreign(path, device, dtype, new_head)
+        own = load_folder(path, device, torch.float32 if dtype is None else dtype)
+        return own if template is None else replace(own, codec=own.codec.with_template(template))
+    return load_foreign(path, device, dtype, new_head, template)
 
 
 def fetch(name: str, patterns: Iterable[str] = FETCHED) -> Path:

@@ -1,5 +1,6 @@
 """What a checkpoint is and how much memory it needs, from its configuration and the headers of its files alone."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,10 +9,13 @@ import torch
 from unmask.core.errors import UserError
 from unmask.core.memory import free_bytes
 from unmask.denoisers.base import CHUNK_ELEMENTS
+from unmask.denoisers.chat import read_chat_template
 from unmask.denoisers.checkpoint import Checkpoint
+from unmask.denoisers.codec import BARE, OWN, read_names
 from unmask.denoisers.families import FAMILIES, recognise
 from unmask.denoisers.folder import read_shape
 from unmask.denoisers.foreign import blank_network
+from unmask.denoisers.foreign_codec import choose_template
 from unmask.denoisers.keys import plan
 from unmask.denoisers.network import NetworkConfig
 
@@ -31,6 +35,7 @@ class Inspection:
 
     family:     one of `FAMILIES`, or "unmask" for our own format.
     stored:     dtype and bytes of the weights on disk, and the number of files.
+    template:   how prompts are written: bare, chat, or a text with {prompt} in it.
     free:       bytes free on the device; None where that is not known.
     rows, positions: the batch the needs are counted for.
     """
@@ -47,6 +52,7 @@ class Inspection:
     mask_token: int
     context: int
     response_length: int
+    template: str
     device: str
     free: int | None
     rows: int
@@ -86,6 +92,7 @@ def examine(
         mask_token=config.mask_token,
         context=config.context,
         response_length=length,
+        template=template_of(checkpoint),
         device=device,
         free=free,
         rows=rows,
@@ -104,6 +111,20 @@ def identify(checkpoint: Checkpoint) -> tuple[str, str, NetworkConfig, int]:
     network, config = blank_network(checkpoint, family)
     plan(checkpoint, network, config, family.keys, family.spellings, family.ignored)
     return name, family.about, network.config, min(family.response_length, network.config.context)
+
+
+def template_of(checkpoint: Checkpoint) -> str:
+    """How prompts are written unless told otherwise, from the files beside the weights."""
+    names = read_names(checkpoint.folder / "codec.json") if (checkpoint.folder / "codec.json").is_file() else {}
+    if "format" in checkpoint.config:
+        template = str(names.get("template", OWN))
+        return BARE if template == names.get("bare") else template
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it warns of is what is shown here
+        chosen = choose_template(
+            checkpoint.folder, read_chat_template(checkpoint.folder) is not None, checkpoint.called
+        )
+    return str(names.get("template", chosen))
 
 
 def batch_bytes(config: NetworkConfig, rows: int, positions: int, dtype: torch.dtype) -> int:

@@ -43,6 +43,7 @@ def deployed_accuracy(
         seed=seed,
         batch=batch,
         rows=[problem.row for problem in problems],
+        split_special_tokens=True,
     )
     right = sum(
         task.correct(generation.text or "", problem.example)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
 from unmask.denoisers.caches import make_cache
+from unmask.denoisers.codec import OWN
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.family import ONE_PER_STEP
 from unmask.evaluate.learnings import learnings_of, over_learnings, reported_only, to_json
@@ -143,6 +144,8 @@ def bench(
     if exact:
         check_exact(denoiser, exact)
         config["exact"] = True
+    if denoiser.codec.template != OWN:
+        config["template"] = denoiser.codec.template_name
     header = make_header(denoiser, config, checksum(task, split), asked)
     processes = open_processes(str(denoiser.device.type))
     with open_records(processes, out / "records.jsonl", header, overwrite) as records:
@@ -315,7 +318,8 @@ class _Run:
     def _warm_up(self, cell: Cell) -> None:
         """One pass before the first that is timed: allocators and kernels are set up once per process."""
         if not self.warm:
-            decode(self.denoiser, [problem.example.prompt for problem in self.batches[0]], budget=1)
+            prompts = [problem.example.prompt for problem in self.batches[0]]
+            decode(self.denoiser, prompts, budget=1, split_special_tokens=True)
             self.warm = True
 
     def _measure(self, cell: Cell, seed: int, problems: Sequence[Problem]) -> list[Record]:
@@ -330,6 +334,7 @@ class _Run:
             rows=[problem.row for problem in problems],
             cache=self.cache,
             exact=self.exact,
+            split_special_tokens=True,
         )
         seconds = (time.perf_counter() - began) / len(problems)
         return [

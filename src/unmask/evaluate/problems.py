@@ -35,7 +35,7 @@ def first_problems(denoiser: TextDenoiser, task: Task, split: str, count: int) -
     chosen = []
     for row in range(wanted):
         example = examples[row]
-        tokens = len(denoiser.codec.encode_prompt(example.prompt))
+        tokens = len(denoiser.codec.encode_prompt(example.prompt, denoiser.codec.special))
         if tokens <= room:
             chosen.append(Problem(row, example, tokens))
     if not chosen:

@@ -68,7 +68,7 @@ def verify(
         row, example = found[record.id]
         (again,) = decode(
             denoiser, [example.prompt], sampler=cell.unmasker, budget=cell.budget, seed=record.seed, rows=[row],
-            cache=config.get("cache"), exact=config.get("exact") is True,
+            cache=config.get("cache"), exact=config.get("exact") is True, split_special_tokens=True,
         )  # fmt: skip
         replays.append(Replay(record, again.text or "", again.steps, again.nfe))
         if progress is not None:

@@ -5,7 +5,7 @@ decode(denoiser, ["Ana has 3 pens and buys 4. How many?"], sampler="margin:block
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -18,10 +18,12 @@ from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoiser
 from unmask.denoisers.caches import with_cache
 from unmask.denoisers.codec import Codec
+from unmask.denoisers.folder import TextDenoiser
 from unmask.samplers import make_sampler
 from unmask.samplers.base import AnyUnmasker, Unmasker
 from unmask.samplers.decode import Decoded, Step, decode_canvas
 from unmask.samplers.options import check_whole
+from unmask.samplers.prompts import Prompt, as_list, encode_prompts
 
 
 @runtime_checkable
@@ -41,8 +43,9 @@ class Generation(NamedTuple):
 
     prompt:      as given; None for a row of a canvas.
     text:        the response up to its end token or stop string; when infilling, the whole text with its
-                 marks filled. None without a codec.
-    tokens:      what was written. A row ended by a stop string keeps what stood at positions still masked.
+                 marks filled. Special tokens are left out. None without a codec.
+    tokens:      what was written, special tokens too. A row ended by a stop string keeps what stood at positions
+                 still masked.
     steps:       steps taken, those that revealed nothing included.
     nfe:         denoiser passes the row was part of.
     written:     tokens written, end tokens included.
@@ -53,7 +56,7 @@ class Generation(NamedTuple):
     stopped:     whether the text was cut at a stop string.
     """
 
-    prompt: str | None
+    prompt: Prompt | None
     text: str | None
     tokens: list[int]
     steps: int
@@ -68,7 +71,7 @@ class Generation(NamedTuple):
 
 def decode(
     denoiser: Denoiser,
-    prompts: Sequence[str] | Canvas,
+    prompts: Iterable[Prompt] | Tensor | Canvas,
     *,
     sampler: Sampler = "top-prob",
     budget: int | None = None,
@@ -84,10 +87,14 @@ def decode(
     rows: Sequence[int] | None = None,
     cache: str | None = None,
     exact: bool = False,
+    template: str | None = None,
+    split_special_tokens: bool = False,
 ) -> list[Generation]:
     """Write a response to every prompt, each in at most `budget` denoiser calls.
 
-    prompts: texts, for a denoiser with a codec; or a canvas, for any `Callable[[Canvas], Denoised]`.
+    prompts: for a denoiser with a codec, a list of texts, of conversations as `[{"role": "user", "content": "Why?"}]`
+             (a single one will do), or of token ids, which are read as they are; or a long tensor [rows, positions].
+             A canvas, for any `Callable[[Canvas], Denoised]`.
     sampler: `NAME:key=value,...`, an Unmasker, or a learned order.
     budget:  the most steps a row may take. For a canvas None keeps the budgets it has.
     response_length: positions a response gets; the denoiser's own unless given.
@@ -102,6 +109,10 @@ def decode(
     exact:   each row by itself at its own length, whatever `batch` says, so that no shape depends on another row: in
              every precision the same seed, key, content and budget give the same answer on one machine (with the same
              versions and number of threads), learned orders included. Not for a compiled denoiser.
+    template: how texts become prompts: `bare`, as they are; `chat`, a turn by the checkpoint's own chat template; or a
+             text with `{prompt}` in it. The denoiser's own unless given. Conversations are always turns.
+    split_special_tokens: the names of special tokens in a prompt are letters, as in training data; unless given they
+             become those tokens, as in transformers.
 
     Raises UserError that says which argument was wrong and what would be right.
     """
@@ -109,6 +120,9 @@ def decode(
     check_float64(getattr(denoiser, "device", "cpu"))
     stops = _checked_stops(stop, plain=not infill and not isinstance(prompts, Canvas))
     codec = codec if codec is not None else getattr(denoiser, "codec", None)
+    if codec is not None and template is not None:
+        codec = codec.with_template(template)
+        denoiser = replace(denoiser, codec=codec) if isinstance(denoiser, TextDenoiser) else denoiser
     canvas, texts = _open(
         denoiser,
         prompts,
@@ -117,6 +131,7 @@ def decode(
         infill=infill,
         codec=codec,
         rows=rows,
+        split_special_tokens=split_special_tokens,
     )
     check_exact(denoiser, exact)
     unmasker = _unmasker(sampler, int(canvas.budget.max()), codec)
@@ -163,18 +178,18 @@ def _checked_stops(stop: Sequence[str], plain: bool) -> tuple[str, ...]:
 
 def _open(
     denoiser: Denoiser,
-    prompts: Sequence[str] | Canvas,
+    prompts: Iterable[Prompt] | Tensor | Canvas,
     *,
     budget: int | None,
     response_length: int | None,
     infill: bool,
     codec: Codec | None,
     rows: Sequence[int] | None,
-) -> tuple[Canvas, Sequence[str] | None]:
-    """The canvas to write, all rows in one, and the prompts if they are texts."""
-    if isinstance(prompts, str):
-        raise UserError("prompts must be a list of texts, got a single one: put it in brackets")
-    count = len(prompts.row) if isinstance(prompts, Canvas) else len(prompts)
+    split_special_tokens: bool,
+) -> tuple[Canvas, Sequence[Prompt] | None]:
+    """The canvas to write, all rows in one, and the prompts if they are no canvas."""
+    given = None if isinstance(prompts, Canvas) else as_list(prompts)
+    count = len(prompts.row) if isinstance(prompts, Canvas) else len(given or ())
     if count == 0:
         raise UserError("there is no prompt to decode; give at least one")
     if rows is not None and len(rows) != count:
@@ -185,33 +200,39 @@ def _open(
         budgets = prompts.budget if budget is None else torch.full_like(prompts.budget, budget)
         canvas = replace(prompts, budget=budgets)
     else:
+        assert given is not None
         canvas = _encode(
-            denoiser, prompts, budget=budget or 1, response_length=response_length, infill=infill, codec=codec
-        )
+            denoiser, given, budget=budget or 1, response_length=response_length, infill=infill, codec=codec,
+            split_special_tokens=split_special_tokens,
+        )  # fmt: skip
     if rows is not None:
         canvas = replace(canvas, row=torch.tensor(list(rows), device=canvas.row.device))
-    return canvas, None if isinstance(prompts, Canvas) else prompts
+    return canvas, given
 
 
 def _encode(
     denoiser: Denoiser,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
     budget: int,
     response_length: int | None,
     infill: bool,
     codec: Codec | None,
+    split_special_tokens: bool,
 ) -> Canvas:
     if codec is None:
         raise UserError("this denoiser has no codec to read texts: pass `codec`, or a Canvas instead of texts")
     context: int | None = getattr(denoiser, "context", None)
-    if infill:
-        return codec.infill(prompts, budget, context)
     length = response_length if response_length is not None else getattr(denoiser, "response_length", None)
-    if length is None:
+    if length is None and not infill:
         raise UserError("this denoiser does not say how long a response is: pass `response_length`")
-    check_whole("response_length", length, 1)
-    return codec.canvas(prompts, length, budget, context)
+    if not infill:
+        check_whole("response_length", length, 1)
+    encoded = encode_prompts(codec, prompts, infill, split_special_tokens)
+    if infill:
+        return codec.infill(encoded, budget, context)
+    assert length is not None
+    return codec.open_canvas(encoded, length, budget, context, prompts=prompts)
 
 
 def _unmasker(sampler: Sampler, budget: int, codec: Codec | None) -> AnyUnmasker:
@@ -276,7 +297,7 @@ def _generation(
     decoded: Decoded,
     row: int,
     *,
-    prompt: str | None,
+    prompt: Prompt | None,
     codec: Codec | None,
     infill: bool,
     stops: Sequence[str],
@@ -289,8 +310,7 @@ def _generation(
     ends = frozenset() if codec is None else codec.end_tokens
     text, at = None, None
     if codec is not None and infill:
-        whole = decoded.canvas.tokens[row, before.valid[row]].tolist()
-        text = codec.decode([token for token in whole if token not in ends])
+        text = _infilled(before, decoded, row, prompt=prompt, codec=codec)
     elif codec is not None:
         text = codec.decode(tokens)
         at = find_stop(text, stops)
@@ -311,3 +331,16 @@ def _generation(
         probability=[None if math.isnan(p) else p for p in decoded.probability[row, masked].tolist()],
         stopped=at is not None,
     )
+
+
+def _infilled(before: Canvas, decoded: Decoded, row: int, *, prompt: Prompt | None, codec: Codec) -> str:
+    """The whole text of a row: what was given as it was, what was written without its ends and special tokens."""
+    valid = before.valid[row]
+    tokens, given = decoded.canvas.tokens[row, valid].tolist(), (~before.masked[row, valid]).tolist()
+    start = len(codec.opening) if isinstance(prompt, str) else 0
+    stop = len(tokens) - len(codec.closing)
+    if prompt is None:  # a row of a canvas: whose special tokens they are is not known
+        given = [False] * len(given)
+    pairs = list(zip(tokens, given, strict=True))[start:stop]
+    kept = [(token, was_given) for token, was_given in pairs if was_given or token not in codec.end_tokens]
+    return codec.read([token for token, _ in kept], [was_given for _, was_given in kept])

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing
-from unmask.denoisers.codec import Codec, around_marks
+from unmask.denoisers.codec import Codec
+from unmask.denoisers.marks import around_marks
 from unmask.samplers.generate import Generation
+from unmask.samplers.prompts import Prompt, is_conversation
 
 FORMAT, VERSION = "unmask-trace", 1
 AGAIN = "write it again with `unmask sample --trace`"
@@ -62,7 +64,7 @@ def make_trace(
     generation: Generation, codec: Codec, *, sampler: str, budget: int, learned: bool = False, infill: bool = False
 ) -> Trace:
     """The trace of one generation, under the name its sampler is to have."""
-    prompt = generation.prompt or ""
+    prompt = generation.prompt if isinstance(generation.prompt, str) else shown(generation.prompt, codec)
     return Trace(
         sampler=sampler,
         budget=budget,
@@ -77,6 +79,15 @@ def make_trace(
         learned=learned,
         end=codec.end,
     )
+
+
+def shown(prompt: Prompt | None, codec: Codec) -> str:
+    """A prompt that is no text, as text: the turns of a conversation, or what token ids stand for."""
+    if prompt is None:
+        return ""
+    if is_conversation(prompt):
+        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in prompt)  # type: ignore[index]
+    return str(codec.tokenizer.decode([int(token) for token in prompt], skip_special_tokens=False))  # type: ignore[arg-type]
 
 
 def pieces(tokens: Sequence[int], codec: Codec) -> list[str]:

@@ -112,7 +112,7 @@ class Batches:
         for number in range(pool * size, (pool + 1) * size):
             example = self._example(number)
             response = self.codec.encode_response(example.response, self.response_length)
-            prompt = self.codec.encode_prompt(example.prompt)
+            prompt = self.codec.encode_prompt(example.prompt, self.codec.special)
             if response is None or len(prompt) + self.response_length > self.context:
                 continue
             chosen.append((len(prompt), number, prompt, response, example))

@@ -62,6 +62,7 @@ def own_texts(
             sampler=sampler,
             budget=budget or denoiser.response_length,
             rows=list(mine),
+            split_special_tokens=True,
         ) if mine else []  # fmt: skip
         texts: dict[int, str] = {}
         for pairs in processes.gather([[i, each.text or ""] for i, each in zip(mine, written, strict=True)]):
@@ -92,7 +93,8 @@ def _prompts(denoiser: TextDenoiser, task: Task, count: int) -> list[Example]:
     room = denoiser.context - denoiser.response_length
     first = AHEAD if len(train) >= ENDLESS else 0
     looked_at = range(first, min(len(train), first + 10 * count))
-    fitting = (train[i] for i in looked_at if len(denoiser.codec.encode_prompt(train[i].prompt)) <= room)
+    codec = denoiser.codec
+    fitting = (train[i] for i in looked_at if len(codec.encode_prompt(train[i].prompt, codec.special)) <= room)
     found = list(islice(fitting, count))
     if not found:
         raise UserError(f"no training prompt fits: a prompt may have {room} tokens; raise the context of the denoiser")

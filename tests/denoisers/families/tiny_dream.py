@@ -17,6 +17,7 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "</tool_call>", "<|beg
 MASK = WORDS + SPECIAL.index("<|mask|>")
 
 CONFIG = {
+    "_name_or_path": "Dream-org/Dream-v0-Instruct-7B",
     "architectures": ["DreamModel"],
     "attention_dropout": 0.0,
     "auto_map": {"AutoConfig": "configuration_dream.DreamConfig", "AutoModel": "modeling_dream.DreamModel"},
@@ -46,6 +47,18 @@ CONFIG = {
     "vocab_size": VOCABULARY,
 }
 
+# as the published one: a system turn of its own where there is none
+CHAT = """{%- if messages[0].role != 'system' -%}
+    {{- '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' -}}
+{%- endif -%}
+{%- for turn in messages -%}
+    {{- '<|im_start|>' + turn.role + '\n' + turn.content + '<|im_end|>\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{- '<|im_start|>assistant\n' -}}
+{%- endif -%}
+"""
+
 SHAPES: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCABULARY, WIDTH)}
 for i in range(LAYERS):
     layer, narrow = f"model.layers.{i}", WIDTH // HEADS * KV_HEADS
@@ -70,7 +83,7 @@ def write_tokenizer(folder: Path) -> None:
         str(WORDS + i): {"content": token, **flags, "special": token.startswith("<|")}
         for i, token in enumerate(SPECIAL)
     }
-    config = {"added_tokens_decoder": added, "chat_template": "{{ messages }}", "tokenizer_class": "DreamTokenizer"}
+    config = {"added_tokens_decoder": added, "chat_template": CHAT, "tokenizer_class": "DreamTokenizer"}
     write_json(folder / "tokenizer_config.json", config)
 
 

@@ -22,6 +22,7 @@ SPECIAL = (
 MASK = 256 + SPECIAL.index("<|mdm_mask|>")
 
 CONFIG = {
+    "_name_or_path": "GSAI-ML/LLaDA-8B-Instruct",
     "activation_type": "silu",
     "alibi": False,
     "alibi_bias_max": 8.0,
@@ -70,6 +71,13 @@ CONFIG = {
     "weight_tying": False,
 }
 
+# as the published one: a header, what is said without the white space around it, and the end of the turn
+CHAT = (
+    "{% for turn in messages %}{{ bos_token if loop.first }}"
+    "{{ '<|start_header_id|>' + turn.role + '<|end_header_id|>\n\n' + turn.content | trim + '<|eot_id|>' }}"
+    "{% endfor %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' if add_generation_prompt }}"
+)
+
 SHAPES: dict[str, tuple[int, ...]] = {"model.transformer.wte.weight": (VOCABULARY, WIDTH)}
 for i in range(LAYERS):
     block = f"model.transformer.blocks.{i}"
@@ -84,7 +92,7 @@ def write(folder: Path) -> Path:
     write_json(folder / "config.json", CONFIG)
     write_shards(folder, random_weights(SHAPES, seed=1), 2)
     byte_tokenizer(*SPECIAL).save(str(folder / "tokenizer.json"))
-    write_json(folder / "tokenizer_config.json", {"bos_token": "<|startoftext|>", "chat_template": "{{ messages }}"})
+    write_json(folder / "tokenizer_config.json", {"bos_token": "<|startoftext|>", "chat_template": CHAT})
     return folder
 
 

@@ -19,10 +19,9 @@ class Family:
     configure:       from a checkpoint to the configuration of the network; reads no weights. Raises UserError.
     network:         from that configuration to the network (called where tensors have no storage).
     keys:            their names -> ours.
-    frame:           entries of a codec.json: mask, end, pad, template, and stops if there are any.
+    frame:           entries of a codec.json: mask, end, pad, the bare template, and stops if there are any.
     response_length: positions a response gets unless told otherwise.
     recognise:       for checkpoints without a config.json: whether it is one, by its tensors.
-    chat:            the template where the tokenizer has a chat template.
     spellings:       older names -> those of `keys`, as (regular expression, what to put there).
     ignored:         names that are no part of the network, `{i}` for a number.
     """
@@ -36,7 +35,6 @@ class Family:
     response_length: int = 128
     architectures: tuple[str, ...] = ()
     recognise: Callable[[Checkpoint], bool] | None = None
-    chat: str | None = None
     spellings: Sequence[tuple[str, str]] = ()
     ignored: Collection[str] = ()
 

@@ -79,8 +79,4 @@ DREAM = Family(
         "template": "{prompt}",
         "stops": ("<|im_end|>",),
     },
-    chat=(
-        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
-        "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
-    ),
 )

@@ -94,8 +94,4 @@ LLADA = Family(
         "template": "{prompt}",
         "stops": ("<|eot_id|>",),
     },
-    chat=(
-        "<|startoftext|><|start_header_id|>user<|end_header_id|>\n\n{prompt}<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n"
-    ),
 )
