@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from unmask.evaluate.records import digest
+from unmask.core.digest import digest
 from unmask.train.checkpoint import load_checkpoint
 
 KILLED_AT = """

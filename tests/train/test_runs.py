@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +11,13 @@ from unmask.train.runs import RunLog, open_run
 IDENTITY = {"seed": 0, "rate": 0.1, "budgets": (2, 4), "init": None}
 
 
+def dead():
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -16,23 +25,29 @@ def names(folder):
 # ---- whose folder it is
 
 
+def claim(out, kind="fit", identity=IDENTITY, overwrite=False):
+    open_run(out, kind, identity, overwrite).close()
+
+
 def test_a_new_folder_is_claimed_and_recognised_again(tmp_path):
     out = tmp_path / "up" / "run"
-    open_run(out, "fit", IDENTITY, overwrite=False)
+    claim(out)
     assert names(out) == ["run.json"]
     (out / "log.jsonl").write_text("kept")
-    open_run(out, "fit", IDENTITY, overwrite=False)
+    claim(out)
     assert names(out) == ["log.jsonl", "run.json"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_run_that_is_going_on_elsewhere_is_left_alone(tmp_path, overwrite):
-    with open_run(tmp_path / "run", "fit", IDENTITY, overwrite=False):
-        (tmp_path / "run" / ".log.jsonl.123.tmp").write_text("being written")
-        with pytest.raises(UserError, match=r"run\.json is in use by another process"):
-            open_run(tmp_path / "run", "fit", IDENTITY, overwrite)
-        assert names(tmp_path / "run") == [".log.jsonl.123.tmp", "run.json"]
-    open_run(tmp_path / "run", "fit", IDENTITY, overwrite).close()
+    out = tmp_path / "run"
+    with open_run(out, "fit", IDENTITY, overwrite=False):
+        (out / f".log.jsonl.{dead()}.tmp").write_text("not swept before the folder is ours")
+        before = names(out)
+        with pytest.raises(UserError, match=r"run is in use by another process"):
+            open_run(out, "fit", IDENTITY, overwrite)
+        assert names(out) == before
+    claim(out, overwrite=overwrite)
 
 
 @pytest.mark.parametrize(
@@ -45,20 +60,55 @@ def test_a_run_that_is_going_on_elsewhere_is_left_alone(tmp_path, overwrite):
     ],
 )
 def test_the_folder_of_another_run_is_refused_with_the_differences(tmp_path, kind, change, message):
-    open_run(tmp_path / "run", "fit", IDENTITY, overwrite=False)
+    claim(tmp_path / "run")
     with pytest.raises(UserError, match=message):
         open_run(tmp_path / "run", kind, IDENTITY | change, overwrite=False)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["rate"] == 0.1
+    assert names(tmp_path / "run") == ["run.json"]
 
 
-def test_overwrite_starts_another_run_in_an_empty_folder(tmp_path):
+def test_overwrite_removes_what_a_run_wrote_and_nothing_else(tmp_path):
     out = tmp_path / "run"
-    open_run(out, "fit", IDENTITY, overwrite=False)
-    (out / "checkpoint.safetensors").write_text("old")
-    (out / "denoiser").mkdir()
-    open_run(out, "learn", {"seed": 5}, overwrite=True)
-    assert names(out) == ["run.json"]
-    assert json.loads((out / "run.json").read_text()) == {"kind": "learn", "seed": 5}
+    claim(out)
+    wrote = (
+        "checkpoint.safetensors", "log.jsonl", "texts.jsonl", "denoiser/model.safetensors", "denoiser/codec.json",
+        "order/config.json", "adapter/adapter_config.json", "lessons/shard-00003.safetensors",
+    )  # fmt: skip
+    others = ("thesis.tex", "order/notes.md", "photos/one.png", "lessons/words.txt")
+    for name in (*wrote, *others):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("x")
+    claim(out, "learn", {"seed": 5}, overwrite=True)
+    assert sorted(str(each.relative_to(out)) for each in out.rglob("*") if each.is_file()) == sorted(
+        ("run.json", *others)
+    )
+    assert names(out) == ["lessons", "order", "photos", "run.json", "thesis.tex"]
+    found = json.loads((out / "run.json").read_text())
+    assert found == {"format": "unmask-run", "version": 1, "kind": "learn", "seed": 5}
+
+
+def test_overwrite_follows_no_link_out_of_the_folder(tmp_path):
+    out = tmp_path / "run"
+    claim(out)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text("mine")
+    (out / "order").symlink_to(tmp_path / "mine")
+    (out / "log.jsonl").symlink_to(tmp_path / "mine" / "config.json")
+    claim(out, overwrite=True)
+    assert (tmp_path / "mine" / "config.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("marker", ['{"name": "mine"}', '{"format": "theirs"}', '{"kind": "fit"}', '{"ki', ""])
+def test_a_run_json_of_something_else_is_spared_with_all_around_it(tmp_path, marker, overwrite):
+    (tmp_path / "run.json").write_text(marker)
+    for name in ("thesis.tex", "log.jsonl", "checkpoint.safetensors"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=r"run\.json is (not one that this version of unmask wrote|damaged)"):
+        open_run(tmp_path, "fit", IDENTITY, overwrite)
+    assert names(tmp_path) == ["checkpoint.safetensors", "log.jsonl", "run.json", "thesis.tex"]
+    assert (tmp_path / "run.json").read_text() == marker
+    assert (tmp_path / "log.jsonl").read_text() == "mine"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -80,34 +130,31 @@ def test_a_file_in_the_place_of_the_folder_is_refused_and_spared(tmp_path, overw
 
 def test_an_empty_folder_will_do_and_overwrite_needs_none(tmp_path):
     (tmp_path / "empty").mkdir()
-    open_run(tmp_path / "empty", "fit", IDENTITY, overwrite=False)
-    open_run(tmp_path / "none", "fit", IDENTITY, overwrite=True)
+    claim(tmp_path / "empty")
+    claim(tmp_path / "none", overwrite=True)
 
 
 def test_what_a_killed_run_left_half_written_is_swept_away(tmp_path):
-    out = tmp_path / "run"
-    open_run(out, "fit", IDENTITY, overwrite=False)
-    (out / ".checkpoint.safetensors.4711.tmp").write_text("half")
-    (out / ".denoiser.4711.tmp").mkdir()
-    (out / ".denoiser.4711.tmp" / "model").write_text("half")
-    (out / ".denoiser.4711.old").mkdir()
+    out, gone = tmp_path / "run", dead()
+    claim(out)
+    for left in (f".checkpoint.safetensors.{gone}.0a1b2c3d.tmp", f".denoiser.{gone}.tmp", f".denoiser.{gone}.old"):
+        (out / left).mkdir()
+        (out / left / ".tmpAb12").write_text("half")
+    (out / "denoiser").mkdir()
+    (out / "lessons").mkdir()
+    (out / "lessons" / f".shard-00001.safetensors.{gone}.0a1b2c3d.tmp").mkdir()
     (out / ".notes.tmp").write_text("not one of ours")
-    open_run(out, "fit", IDENTITY, overwrite=False)
-    assert names(out) == [".notes.tmp", "run.json"]
+    (out / f".thesis.tex.{gone}.tmp").write_text("not one of ours")
+    claim(out)
+    assert names(out) == [".notes.tmp", f".thesis.tex.{gone}.tmp", "denoiser", "lessons", "run.json"]
+    assert names(out / "lessons") == []
 
 
 def test_a_run_killed_while_it_claimed_its_folder_can_start_again(tmp_path):
-    (tmp_path / ".run.json.4711.tmp").write_text('{"ki')
-    open_run(tmp_path, "fit", IDENTITY, overwrite=False)
+    (tmp_path / f".run.json.{dead()}.tmp").write_text('{"ki')
+    (tmp_path / ".unmask.lock").write_text("")
+    claim(tmp_path)
     assert names(tmp_path) == ["run.json"]
-
-
-def test_a_damaged_marker_is_named_and_overwrite_mends_it(tmp_path):
-    open_run(tmp_path / "run", "fit", IDENTITY, overwrite=False)
-    (tmp_path / "run" / "run.json").write_text('{"kind"')
-    with pytest.raises(UserError, match=r"run\.json is damaged"):
-        open_run(tmp_path / "run", "fit", IDENTITY, overwrite=False)
-    open_run(tmp_path / "run", "fit", IDENTITY, overwrite=True)
 
 
 # ---- the log

@@ -212,7 +212,6 @@ def learn_order(
     rule_count: int = 200,
 ) -> "LearnResult":
     """`train.learn.learn`, with accuracy as deployed to watch and to pick the decode rules by."""
-    from unmask.evaluate.records import denoiser_digest
     from unmask.evaluate.rules import choose_rules
     from unmask.samplers.learned import DecodeRule
     from unmask.tasks import make_task
@@ -248,7 +247,6 @@ def learn_order(
         validate_every=validate_every,
         validate=validate,
         choose_rules=choose,
-        identity={"denoiser": denoiser_digest(denoiser)},
     )
 
 

@@ -2,14 +2,14 @@
 
 import json
 import os
-import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from unmask.core.errors import UserError
+from unmask.core.temporary import beside, remove, temporary_folder
 
 if sys.platform != "win32":
     import fcntl
@@ -17,46 +17,81 @@ if sys.platform != "win32":
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; on success it takes the place of `path`, on failure it is removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Yield a temporary file for `path`; on success it takes the place of `path`, on failure it is removed.
+
+    It lies in a new folder of its own, with whatever a library puts beside it while it writes.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
+        with temporary_folder(path) as folder:
+            temporary = folder / path.name
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
     except OSError as error:
         raise could_not_write(path, error) from error
-    finally:
-        with suppress(OSError):  # where even the folder could not be made
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder: it is filled under a temporary name and renamed when complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+def replacing_folder(path: Path, ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """The same for a folder: it is filled under a temporary name and takes its place when complete.
+
+    ours: whether the folder that is there is one of this kind, made by us. What else lies in it stays there; files that
+    are in the way are replaced only where it is, and are a UserError where they are somebody else's.
+    """
+    path = Path(os.path.abspath(path))  # `.` has no name to go by
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists() and not path.is_dir():
-            raise UserError(f"could not write the folder {path}: a file of that name is there; choose another name")
-        if path.exists():
-            os.replace(path, old)
-        try:
-            os.replace(temporary, path)
-        except OSError:
-            if old.exists():
-                os.replace(old, path)
-            raise
+        with temporary_folder(path) as temporary:
+            yield temporary
+            if path.exists() and not path.is_dir():
+                raise UserError(f"could not write the folder {path}: a file of that name is there; choose another name")
+            new = [each.relative_to(temporary) for each in temporary.rglob("*") if not each.is_dir()]
+            in_the_way = sorted(str(each) for each in new if os.path.lexists(path / each))
+            if in_the_way and not ours(path):
+                raise UserError(
+                    f"could not write the folder {path}: it holds {', '.join(in_the_way)} of something else; "
+                    "choose another folder"
+                )
+            if path.exists() and _holds_more(path, new):
+                for each in sorted(new, key=lambda each: each.name == "config.json"):  # it says whose all is: last
+                    (path / each).parent.mkdir(exist_ok=True)
+                    os.replace(temporary / each, path / each)
+            else:
+                _swap(temporary, path)
     except OSError as error:
         raise could_not_write(path, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def _holds_more(path: Path, new: Sequence[Path]) -> bool:
+    """Whether something is in a folder besides the `new` files and the folders that these are in."""
+    known = {*new, *(parent for each in new for parent in each.parents)}
+    folders = {path, *(path / each.parent for each in new)}
+    there = (each.relative_to(path) for folder in folders if folder.is_dir() for each in folder.iterdir())
+    return any(each not in known for each in there)
+
+
+def _swap(new: Path, path: Path) -> None:
+    """Put a folder in the place of the one at `path`, if there is one; that one comes back if it cannot be done."""
+    if not path.exists():
+        os.replace(new, path)
+        return
+    old = beside(path, "old")
+    os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    remove(old)
+
+
+def says(path: Path, **entries: object) -> bool:
+    """Whether `path` is a JSON file with these entries; no, where it is missing or damaged."""
+    try:
+        found = read_json(path)
+    except UserError:
+        return False
+    return all(name in found and found[name] == value for name, value in entries.items())
 
 
 def open_held(path: Path, mode: str) -> TextIO:
@@ -74,10 +109,23 @@ def open_held(path: Path, mode: str) -> TextIO:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.close()
-            raise UserError(f"{path} is in use by another process; wait for it or choose another folder") from error
+            raise in_use(path) from error
         except OSError:
             pass
     return file  # type: ignore[return-value]
+
+
+def in_use(path: Path) -> UserError:
+    """What to say to the second of two."""
+    return UserError(f"{path} is in use by another process; wait for it or choose another folder")
+
+
+def still_there(file: TextIO, path: Path) -> bool:
+    """Whether an open file is the one at `path`, and not one that was removed or replaced."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:
+        return False
 
 
 def could_not_write(path: Path, error: OSError) -> UserError:

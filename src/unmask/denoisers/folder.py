@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
-from unmask.core.files import read_json, replacing_folder, write_json
+from unmask.core.files import read_json, replacing_folder, says, write_json
 from unmask.denoisers.base import Denoised, Rereader
 from unmask.denoisers.bert import Bert, BertConfig
 from unmask.denoisers.checkpoint import read_header
@@ -102,7 +102,7 @@ class TextDenoiser:
 
 
 def save_denoiser(denoiser: TextDenoiser, folder: Path, readme: str | None = None) -> None:
-    """Write the folder in one go, replacing what stood there."""
+    """Write the folder in one go, in place of one that stood there, but of nothing else (UserError)."""
     network = denoiser.network
     kinds = {kind.network: name for name, kind in ARCHITECTURES.items()}
     if type(network) not in kinds:
@@ -110,7 +110,7 @@ def save_denoiser(denoiser: TextDenoiser, folder: Path, readme: str | None = Non
             f"a network of kind {type(network).__name__} cannot be saved in our format, which holds "
             f"{', '.join(ARCHITECTURES)}; add a line to ARCHITECTURES in denoisers/folder.py"
         )
-    with replacing_folder(folder) as temporary:
+    with replacing_folder(folder, lambda there: says(there / "config.json", format=FORMAT)) as temporary:
         tied = tied_names(network)
         weights = {
             name: value.detach().cpu().contiguous() for name, value in network.state_dict().items() if name not in tied
@@ -213,11 +213,15 @@ def read_config(path: Path, config: dict[str, Any], entry: str, kind: type[Confi
 
 
 def write_weights(path: Path, weights: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    """Write one safetensors file. Raises OSError if the disk refuses, as any other write does."""
+    """Write one safetensors file, for others to read as any other. Raises OSError if the disk refuses."""
+    path = Path(path)
+    path.touch()
+    mode = path.stat().st_mode  # what a new file gets here; the library's own is for its owner alone
     try:
         save_file(weights, path, metadata=metadata)
     except SafetensorError as error:
         raise OSError(str(error).removeprefix("Error while serializing: ")) from error
+    path.chmod(mode)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

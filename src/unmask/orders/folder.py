@@ -10,7 +10,7 @@ import torch
 
 from unmask.core.devices import check_device
 from unmask.core.errors import UserError
-from unmask.core.files import read_json, replacing_folder, write_json
+from unmask.core.files import read_json, replacing_folder, says, write_json
 from unmask.denoisers.folder import read_config, read_weights, write_weights
 from unmask.denoisers.hub import fetch, may_be_repository
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
@@ -48,8 +48,8 @@ class LearnedOrder:
 
 
 def save_order(order: LearnedOrder, folder: Path, readme: str | None = None) -> None:
-    """Write the folder in one go, replacing what stood there."""
-    with replacing_folder(folder) as temporary:
+    """Write the folder in one go, in place of an order that stood there, but of nothing else (UserError)."""
+    with replacing_folder(folder, lambda there: says(there / "config.json", format=FORMAT)) as temporary:
         weights = {name: value.detach().cpu().contiguous() for name, value in order.policy.state_dict().items()}
         write_weights(temporary / "model.safetensors", weights, {"format": "pt"})
         config = {

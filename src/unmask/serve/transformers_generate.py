@@ -185,7 +185,7 @@ def export_custom_generate(
     if order is None:
         arguments = {"sampler": sampler, **arguments}
     folder = Path(folder)
-    with replacing_folder(folder) as temporary:
+    with replacing_folder(folder, is_exported) as temporary:
         code = temporary / "custom_generate"
         code.mkdir()
         (code / "generate.py").write_text(GENERATE.format(arguments=python_literal(arguments)), encoding="utf-8")
@@ -199,6 +199,12 @@ def export_custom_generate(
         )
         (temporary / "README.md").write_text(card, encoding="utf-8")
     return folder
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a folder is one that `export_custom_generate` wrote."""
+    requirements = folder / "custom_generate" / "requirements.txt"
+    return requirements.is_file() and requirements.read_text(encoding="utf-8", errors="replace").startswith("unmask>=")
 
 
 def python_literal(arguments: dict[str, Any]) -> str:

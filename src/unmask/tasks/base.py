@@ -107,10 +107,28 @@ def rough_length(text: str) -> int:
 
 
 def checksum(task: Task, split: str, count: int = 200) -> str:
-    """A short sha256 over the first `count` examples of a split: tells records of different data apart."""
+    """A short sha256 over the first `count` examples of a split: tells records of different data apart at a glance.
+
+    What must not be overlooked is in `whole_checksum`, or compared row by row.
+    """
     rows = task.examples(split)
+    return _checksum(rows, min(count, len(rows)))
+
+
+def whole_checksum(task: Task, split: str) -> str:
+    """The same over all of a split; over its first 200 where it is generated on demand, from its number alone."""
+    rows = task.examples(split)
+    return _checksum(rows, len(rows) if len(rows) < ENDLESS else 200)
+
+
+def checksums(task: Task, *splits: str) -> dict[str, str]:
+    """`whole_checksum` of those of the splits that the task has."""
+    return {split: whole_checksum(task, split) for split in splits if split in task.splits}
+
+
+def _checksum(rows: Sequence[Example], count: int) -> str:
     digest = hashlib.sha256()
-    for index in range(min(count, len(rows))):
+    for index in range(count):
         digest.update(json.dumps(rows[index]).encode())
     return digest.hexdigest()[:12]
 

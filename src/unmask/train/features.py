@@ -17,9 +17,12 @@ from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
+from unmask.core.entries import brief
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, write_json
+from unmask.core.holding import LOCK, Held, hold
 from unmask.core.order import Order
+from unmask.core.temporary import sweep
 from unmask.denoisers.base import Denoised, Denoiser
 from unmask.objectives import Credit, log_mean_exp, tilted_paths
 from unmask.reveals.base import OrderPolicy
@@ -156,27 +159,46 @@ def feature_bound(shard: Shard, policy: OrderPolicy, credit: Credit, price: floa
 # ---- on disk
 
 
-def open_features(folder: Path, identity: dict[str, Any], shards: int) -> None:
+def open_features(folder: Path, identity: dict[str, Any], shards: int) -> Held:
     """Begin a folder of features, or recognise it. Raises UserError if it is of another denoiser, task or setting.
 
     identity: what must agree, such as digests of the denoiser and of the texts.
+    As long as what is returned stays open no other process makes features there.
     """
     asked = json.loads(json.dumps({"format": FORMAT, "version": VERSION, "identity": identity, "shards": shards}))
     path = folder / HEADER
-    if path.exists():
-        known = read_json(path)
-        if known.get("format") != FORMAT or known.get("version") != VERSION:
-            raise UserError(f"{path} is not of features of this version of unmask; choose another folder")
-        here = {**asked["identity"], "shards": shards}
-        there = {**known.get("identity", {}), "shards": known.get("shards")}
-        wrong = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
-        if wrong:
-            told = ", ".join(f"{name} {there.get(name)!r} there, {here.get(name)!r} here" for name in wrong)
-            raise UserError(f"the features in {folder} are of another run ({told}); choose another folder for them")
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is not empty and holds no features; choose another folder for them")
-    write_json(path, asked)
+    _check_free(folder)
+    held = hold(folder)
+    try:
+        _check_free(folder)
+        sweep(folder, HEADER, "shard-*.safetensors")
+        if path.exists():
+            _check_same(folder, read_json(path), asked)
+        else:
+            write_json(path, asked)
+        return held
+    except BaseException:
+        held.close()
+        raise
+
+
+def _check_free(folder: Path) -> None:
+    if folder.exists() and not (folder / HEADER).exists():
+        ours = (LOCK, f".{HEADER}.")
+        if not folder.is_dir() or any(not each.name.startswith(ours) for each in folder.iterdir()):
+            raise UserError(f"{folder} is not empty and holds no features; choose another folder for them")
+
+
+def _check_same(folder: Path, known: dict[str, Any], asked: dict[str, Any]) -> None:
+    if known.get("format") != FORMAT or known.get("version") != VERSION:
+        raise UserError(f"{folder / HEADER} is not of features of this version of unmask; choose another folder")
+    identity = known.get("identity")
+    here = {**asked["identity"], "shards": asked["shards"]}
+    there = {**(identity if isinstance(identity, dict) else {}), "shards": known.get("shards")}
+    wrong = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+    if wrong:
+        told = ", ".join(f"{name} {brief(there.get(name))} there, {here.get(name)!r} here" for name in wrong)
+        raise UserError(f"the features in {folder} are of another run ({told}); choose another folder for them")
 
 
 def write_shard(folder: Path, number: int, shard: Shard) -> None:

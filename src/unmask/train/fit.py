@@ -1,7 +1,7 @@
 """Fit a denoiser: mask, predict, repeat. The loop is `fit`; everything above it is preparation."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,13 +15,14 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
 from unmask.denoisers.codec import Codec
+from unmask.denoisers.digest import denoiser_digest
 from unmask.denoisers.folder import ARCHITECTURES, TextDenoiser, save_denoiser
 from unmask.denoisers.hub import load_denoiser
 from unmask.denoisers.network import Network
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 from unmask.objectives.denoising import denoising_loss, mask_for_denoising, stratified_times
 from unmask.tasks import make_task
-from unmask.tasks.base import Example, Task
+from unmask.tasks.base import Example, Task, checksums
 from unmask.tasks.mixed import Part, mixed
 from unmask.train.batches import Batch, Batches
 from unmask.train.checkpoint import find_checkpoint, restoring, save_checkpoint
@@ -190,6 +191,20 @@ def fit(
     updates may be raised or lowered between calls while the run is on its plateau.
     Raises UserError on bad settings, or if the loss stops being finite (the last good checkpoint is kept).
     """
+    with ExitStack() as held:
+        return _fit(config, out, held, overwrite, checkpoint_every, validate_every, validate)
+
+
+def _fit(
+    config: FitConfig,
+    out: Path,
+    held: ExitStack,
+    overwrite: bool,
+    checkpoint_every: int,
+    validate_every: int,
+    validate: Validate | None,
+) -> FitResult:
+    """`fit`, which lets go of the folder however this ends."""
     if config.updates < 1 or config.rows < 1:
         raise UserError(f"updates and rows must be at least 1, got {config.updates} and {config.rows}")
     processes = open_processes(config.device)
@@ -197,9 +212,11 @@ def fit(
     if config.compile and processes.sharded:
         raise UserError("a compiled network cannot be sharded; pass --no-compile, or use DDP instead of FSDP")
     task = make_task(config.task, config.data)
-    identity = {key: value for key, value in asdict(config).items() if key not in NOT_IDENTITY}
     examples = training_examples(task, config.mix)  # what is wrong with the mixture shows before a tokenizer is learned
     denoiser = start(config, task)
+    identity = {key: value for key, value in asdict(config).items() if key not in NOT_IDENTITY}
+    identity |= {"examples": checksums(task, "train", "validation")}  # the same path may hold other data by now
+    identity |= {"init_weights": denoiser_digest(denoiser) if config.init else None}
     network = denoiser.network.to(processes.device)
     batches = Batches(
         examples, denoiser.codec, config.rows, denoiser.response_length,
@@ -208,7 +225,7 @@ def fit(
     batches.batch(0)  # what is wrong with the data shows here, before the folder is claimed
     prepared = processes.prepare(network)
     optimizers = Optimizers(network, config.rate, config.muon_rate, config.weight_decay)
-    claim = claim_run(processes, out, "fit", identity, overwrite)
+    claim = held.enter_context(claim_run(processes, out, "fit", identity, overwrite))
     done, checkpoint = 0, out / "checkpoint.safetensors"
     validation: dict[str, float] = {}
     if (found := find_checkpoint(processes, checkpoint)) is not None:
@@ -222,7 +239,7 @@ def fit(
     fast_trunk = torch.compile(trunk, dynamic=False) if config.compile else trunk
     draws = Draws(config.seed)
     pieces = processes.pieces(config.rows)
-    batches.prefetch(done, config.updates, config.workers, claim.close)
+    batches.prefetch(done, config.updates, config.workers, claim.let_go)
     log = open_log(processes, out / "log.jsonl", config.updates, done, "fit")
 
     def save(update: int) -> None:
@@ -234,6 +251,7 @@ def fit(
 
     try:
         for update in range(done, config.updates):
+            claim.check()
             network.train()
             network.trunk = fast_trunk
             batch = batches.batch(update)
@@ -264,7 +282,7 @@ def fit(
                 save(update + 1)
     finally:
         log.close()
-        claim.close()
+    claim.check()
     network.trunk = trunk
     network.eval()
     if processes.sharded:

@@ -5,7 +5,7 @@ The loop is `learn`; everything above it is preparation.
 
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
+from unmask.core.holding import NotHeld
 from unmask.denoisers.base import Denoised
+from unmask.denoisers.digest import denoiser_digest
 from unmask.denoisers.folder import TextDenoiser, save_denoiser
 from unmask.denoisers.network import Network
 from unmask.objectives import (
@@ -35,7 +37,7 @@ from unmask.reveals.score_ratio import ScoreLaw, at_temperature
 from unmask.samplers import make_sampler
 from unmask.samplers.learned import DecodeRule
 from unmask.tasks import make_task
-from unmask.tasks.base import Example, Task
+from unmask.tasks.base import Example, Task, checksums
 from unmask.train.batches import Batches
 from unmask.train.checkpoint import find_checkpoint, restoring, save_checkpoint
 from unmask.train.features import (
@@ -334,11 +336,12 @@ def make_features(
     known = {name: getattr(config, name) for name in names}
     if config.texts == "own":
         known |= {"own_count": config.own_count, "own_sampler": config.own_sampler}
-    processes.on_main(lambda: open_features(folder, known | identity, config.feature_batches))
+    held = processes.on_main(lambda: open_features(folder, known | identity, config.feature_batches)) or NotHeld()
     proposal, _ = new_learners(config, policy.config.denoiser_width, 1)  # not the one that a checkpoint put back
     proposal.to(processes.device)
-    with Line("features", config.feature_batches) as line:
+    with held, Line("features", config.feature_batches) as line:
         for number in missing_shards(folder, config.feature_batches):
+            held.check()
             clean, draws = texts_of(number, config, batches, processes)
             write_shard(folder, number, make_shard(clean, proposal, scorer, draws, config.samples, credit))
             line.show(number + 1, "batches walked")
@@ -419,12 +422,32 @@ def learn(
 
     Leaves `out/order`, `out/log.jsonl`, `out/checkpoint.safetensors`, and `out/denoiser` if that was trained along (by
     LoRA: merged, and `out/adapter` by itself); `out/lessons` is there while the third stage runs.
-    identity: what else must agree for a resumed run to be the same (say, a digest of the denoiser).
+    identity: what else must agree for a resumed run to be the same, besides the settings, the denoiser and the data.
     A denoiser given in bfloat16 is not copied: its weights are held once, also while it validates.
     Started as several processes (`train/processes.py`) each takes a share of every batch; how many there are, and in
     how many pieces each takes its share (`accumulate`), may change between calls.
     Raises UserError on bad settings, or if the loss stops being finite (the last good checkpoint is kept).
     """
+    with ExitStack() as held:
+        return _learn(
+            denoiser, config, out, held, overwrite, checkpoint_every, validate_every, validate, choose_rules,
+            identity or {},
+        )  # fmt: skip
+
+
+def _learn(
+    denoiser: TextDenoiser,
+    config: LearnConfig,
+    out: Path,
+    held: ExitStack,
+    overwrite: bool,
+    checkpoint_every: int,
+    validate_every: int,
+    validate: Validate | None,
+    choose_rules: ChooseRules | None,
+    identity: dict[str, Any],
+) -> LearnResult:
+    """`learn`, which lets go of the folder however this ends."""
     check(config)
     processes = open_processes(config.device)
     config = replace(config, precision=resolve_precision(config.precision, config.device))
@@ -432,6 +455,8 @@ def learn(
     batches = batches_of(task.examples("train"), denoiser, config)  # what is wrong shows before the folder is claimed
     trained = config.denoiser_update != "frozen"
     check_processes(config, processes)
+    made_with = {"denoiser": denoiser_digest(denoiser), "examples": checksums(task, "train", "validation")}
+    identity = made_with | identity
     network = denoiser.network.to(processes.device).eval()
     let_learn(network, config)
     policy, posterior = new_learners(config, denoiser.network.hidden_width, denoiser.codec.vocabulary)
@@ -442,23 +467,24 @@ def learn(
         optimizers.append(Optimizers(network, config.denoiser_rate, 0.0, config.weight_decay))
     skip = ("device", "data", "accumulate", "workers", *unused(config))
     known = {key: value for key, value in asdict(config).items() if key not in skip}
-    claim = claim_run(processes, out, "learn", known | (identity or {}), overwrite)
+    claim = held.enter_context(claim_run(processes, out, "learn", known | identity, overwrite))
     if config.texts == "own":
         texts = write_texts(denoiser, task, config, out / "texts.jsonl", processes)
         batches = batches_of(texts, denoiser, config)
     total, checkpoint = config.updates, out / "checkpoint.safetensors"
     done = resume(processes, checkpoint, learners, optimizers)
     spread, scorer = make_scorer(processes, network, config)
-    make_features(config, identity or {}, batches, policy, scorer, processes)
+    make_features(config, identity, batches, policy, scorer, processes)
     log = open_log(processes, out / "log.jsonl", total, done, "learn")
     first = features_step(config, policy, processes)
     first = first or online_step(config, batches, policy, posterior, scorer, processes)
     last_stage = teaching(config, out / "lessons", batches, task, denoiser, policy, scorer, processes, log)
-    batches.prefetch(*to_come(config, done, out / "lessons"), config.workers, claim.close)
+    batches.prefetch(*to_come(config, done, out / "lessons"), config.workers, claim.let_go)
     order = LearnedOrder(policy, {}, {})
     seen: dict[str, float] = {}
     try:
         for update in range(done, total):
+            claim.check()
             learners.train()
             stage = first(update) if update < total - config.taught_updates else last_stage(update)
             processes.sum_gradients(learners.parameters())
@@ -479,11 +505,11 @@ def learn(
                 processes.on_main(partial(save_checkpoint, checkpoint, tensors, meta))
     finally:
         log.close()
-        claim.close()
     learners.eval()
     picked = processes.validating(spread, partial(as_json, choose_rules or no_rules, order, denoiser))
     rules, validation = {budget: DecodeRule.from_dict(rule) for budget, rule in picked["rules"]}, picked["validation"]
-    card = {"learn": asdict(config), "validation": validation}
+    card = {"learn": asdict(config), "made_with": made_with, "validation": validation}
+    claim.check()
     finished = LearnedOrder(policy, rules, card)
     processes.on_main(lambda: save_order(finished, out / "order"))
     processes.on_main(lambda: forget_lessons(out / "lessons"))

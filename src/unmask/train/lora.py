@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.core.errors import UserError
-from unmask.core.files import read_json, replacing_folder
+from unmask.core.files import read_json, replacing_folder, says
 from unmask.denoisers.folder import read_weights, write_weights
 from unmask.denoisers.transformer import Transformer
 
@@ -69,7 +69,7 @@ def merge_factors(network: nn.Module) -> None:
 
 def save_factors(network: nn.Module, rank: int, folder: Path) -> None:
     """Write adapter_config.json and adapter_model.safetensors in one go, as peft does."""
-    with replacing_folder(folder) as temporary:
+    with replacing_folder(folder, lambda there: says(there / "adapter_config.json", peft_type="LORA")) as temporary:
         weights = {PREFIX + name.replace(".default", ""): value.detach().cpu().contiguous()
                    for name, value in factors(network).items()}  # fmt: skip
         write_weights(temporary / "adapter_model.safetensors", weights, {"format": "pt"})

@@ -1,62 +1,103 @@
 """The folder of a run: whose it is, what has been logged, and the line people watch."""
 
 import json
-import shutil
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 from unmask.core.errors import UserError
-from unmask.core.files import open_held, read_json, write_json, write_text
+from unmask.core.files import read_json, says, write_json, write_text
+from unmask.core.holding import LOCK, Held, NotHeld, hold
+from unmask.core.temporary import remove, sweep
 from unmask.train.line import Line
 from unmask.train.processes import Processes
 
+FORMAT, VERSION = "unmask-run", 1
+MARKER = "run.json"
+# All that a run writes in its folder: files, and folders with theirs. --overwrite removes these and nothing else.
+FILES = ("log.jsonl", "checkpoint.safetensors", "texts.jsonl")
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "denoiser": ("config.json", "model.safetensors", "tokenizer.json", "codec.json", "README.md"),
+    "order": ("config.json", "model.safetensors", "README.md"),
+    "adapter": ("adapter_config.json", "adapter_model.safetensors"),
+    "lessons": ("shard-*.safetensors",),
+}
 
-def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) -> TextIO:
+
+def open_run(out: Path, kind: str, identity: dict[str, Any], overwrite: bool) -> Held:
     """Claim `out` for this run, or recognise it as the same run begun earlier.
 
     identity: what must agree for a resumed run to be the same run; differences are named in the error.
-    Returns the open run.json: as long as it stays open no other process gets past here (see `files.open_held`).
+    As long as what is returned stays open no other process gets past here (see `holding.hold`).
     """
-    marker = out / "run.json"
+    _check_free(out)
+    held = hold(out)
+    try:
+        marker = out / MARKER
+        _check_free(out)  # once more, now that nobody else comes in between
+        sweep(out, MARKER, *FILES, *FOLDERS)
+        sweep(out / "lessons", *FOLDERS["lessons"])
+        asked = json.loads(json.dumps({"format": FORMAT, "version": VERSION, "kind": kind, **identity}))
+        if overwrite and marker.is_file():
+            _empty(out)
+        elif marker.is_file():
+            _check_same(out, read_json(marker), asked)
+            return held
+        write_json(marker, asked)
+        return held
+    except BaseException:
+        held.close()
+        raise
+
+
+def _check_free(out: Path) -> None:
+    """Raise UserError where a folder holds other things than a run."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; choose a folder for the run")
-    if marker.is_file():
-        open_held(marker, "r").close()
-    if out.is_dir():
-        sweep(out, "*" if marker.is_file() else marker.name)
-    if overwrite and out.exists():
-        if any(out.iterdir()) and not marker.is_file():
-            raise UserError(f"{out} holds files but no run of unmask, so --overwrite spares it; choose another folder")
-        shutil.rmtree(out)
-    if marker.is_file():
-        known = read_json(marker)
-        asked = json.loads(json.dumps({"kind": kind, **identity}))
-        if known != asked:
-            names = sorted(key for key in known.keys() | asked.keys() if known.get(key) != asked.get(key))
-            told = ", ".join(f"{name} {known.get(name)!r} there, {asked.get(name)!r} here" for name in names)
-            raise UserError(f"{out} belongs to another run ({told}); choose another folder or pass --overwrite")
-        return open_held(marker, "r")
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no run of unmask; choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(marker, {"kind": kind, **identity})
-    return open_held(marker, "r")
+    if out.is_dir() and not (out / MARKER).is_file():
+        ours = (f".{MARKER}.", LOCK)  # what is left of a run that was killed when it had only just begun
+        if any(not each.name.startswith(ours) for each in out.iterdir()):
+            raise UserError(
+                f"{out} holds files but no run of unmask, so nothing in it is touched; choose another folder"
+            )
 
 
-def claim_run(
-    processes: Processes, out: Path, kind: str, identity: dict[str, Any], overwrite: bool
-) -> "TextIO | NoLog":
-    """`open_run` by the main process, for all; the others write nothing and get something else to close."""
-    return processes.on_main(lambda: open_run(out, kind, identity, overwrite)) or NoLog()
+def _empty(out: Path) -> None:
+    """Remove what a run left, so that another can begin. Raises UserError where the marker is not one of ours."""
+    if not says(out / MARKER, format=FORMAT):
+        raise UserError(
+            f"{out / MARKER} is not one that this version of unmask wrote, so --overwrite spares the folder; "
+            "remove it yourself or choose another folder"
+        )
+    for name in FILES:
+        remove(out / name)
+    for folder, names in FOLDERS.items():
+        remove_files(out / folder, *names)
 
 
-def sweep(out: Path, name: str) -> None:
-    """Remove what a killed run left half-written under the temporary names of `name` (a pattern)."""
-    for left in (*out.glob(f".{name}.[0-9]*.tmp"), *out.glob(f".{name}.[0-9]*.old")):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+def _check_same(out: Path, known: dict[str, Any], asked: dict[str, Any]) -> None:
+    if known.get("format") != FORMAT:
+        raise UserError(f"{out / MARKER} is not one that this version of unmask wrote; choose another folder")
+    names = sorted(key for key in known.keys() | asked.keys() if known.get(key) != asked.get(key))
+    if names:
+        told = ", ".join(f"{name} {known.get(name)!r} there, {asked.get(name)!r} here" for name in names)
+        raise UserError(f"{out} belongs to another run ({told}); choose another folder or pass --overwrite")
+
+
+def claim_run(processes: Processes, out: Path, kind: str, identity: dict[str, Any], overwrite: bool) -> Held:
+    """`open_run` by the main process, for all; the others write nothing and hold nothing."""
+    return processes.on_main(lambda: open_run(out, kind, identity, overwrite)) or NotHeld()
+
+
+def remove_files(folder: Path, *names: str) -> None:
+    """Remove files by name, or by pattern, and the folder if nothing else is in it."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for name in names:
+        for file in folder.glob(name):
+            remove(file)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def logged_at(line: str) -> float:

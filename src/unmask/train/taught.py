@@ -5,7 +5,6 @@ the others with the policy as the round before left it. Its updates go over all 
 the denoiser.
 """
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +31,7 @@ from unmask.train.lessons import (
     read_lesson,
     write_lesson,
 )
+from unmask.train.runs import FOLDERS, remove_files
 from unmask.train.shards import missing_shards
 from unmask.train.stage import StageLoss, Step
 
@@ -118,4 +118,4 @@ def next_lesson(folder: Path, update: int, known: int, device: str) -> Lesson:
 
 def forget_lessons(folder: Path) -> None:
     """Remove them once the order is learned."""
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_files(folder, *FOLDERS["lessons"])

@@ -1,0 +1,135 @@
+"""Lines and entries of our own files, read back as the records they were: all fields there, of their types.
+
+    read = reader(Choice, budget=at_least(1))
+    read({"spec": "margin", "budget": 4})
+
+What does not fit is a ValueError that names the field; the caller says in which line of which file.
+"""
+
+import json
+import math
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Kind = TypeVar("Kind")
+Check = Callable[[Any], bool]
+
+SHOWN = 60  # characters of a value in an error
+
+
+def parse(text: str | bytes) -> Any:
+    """The value that a JSON text is. Raises ValueError, whatever is wrong with it."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"no UTF-8 at byte {error.start + 1}") from None
+
+
+def parse_object(text: str | bytes) -> dict[str, Any]:
+    """The JSON object that a text is. Raises ValueError."""
+    value = parse(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"{article(value)}, not an object")
+    return value
+
+
+def article(value: Any) -> str:
+    """What a JSON value is, in words."""
+    words = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return words.get(type(value), "a number")
+
+
+def at_least(low: float) -> Check:
+    """Of a number."""
+    return lambda value: bool(value >= low)
+
+
+def between(low: float, high: float) -> Check:
+    """Of a number."""
+    return lambda value: bool(low <= value <= high)
+
+
+def reader(kind: type[Kind], **more: Check) -> Callable[[Any], Kind]:
+    """How to read a NamedTuple or dataclass from a JSON object; its defaults stand for what is missing.
+
+    Whole numbers lie within 64 bits and are not true or false, other numbers are finite. more: what must hold besides,
+    by field, where it is not None.
+    """
+    hints = get_type_hints(kind)
+    names = [field.name for field in fields(kind)] if is_dataclass(kind) else list(kind._fields)  # type: ignore[attr-defined]
+    needed = [name for name in names if not _has_default(kind, name)]
+    checks = [(name, fits(hints[name]), more.get(name)) for name in names]
+    known = set(names)
+
+    def read(entry: Any) -> Kind:
+        if not isinstance(entry, dict):
+            raise ValueError(f"it is {article(entry)}, not an object")
+        for name in needed:
+            if name not in entry:
+                raise ValueError(f"it has no {name}")
+        if not entry.keys() <= known:
+            raise ValueError(f"it has an unknown {sorted(entry.keys() - known)[0]}")
+        for name, fitting, further in checks:
+            if name in entry:
+                value = entry[name]
+                if not fitting(value) or (further is not None and value is not None and not further(value)):
+                    raise ValueError(f"{name} cannot be {brief(value)}")
+        return kind(**entry)
+
+    return read
+
+
+def _has_default(kind: type[Any], name: str) -> bool:
+    if is_dataclass(kind):
+        field = next(field for field in fields(kind) if field.name == name)
+        return field.default is not MISSING or field.default_factory is not MISSING
+    return name in kind._field_defaults
+
+
+def fits(hint: Any) -> Check:
+    """Whether a JSON value is of an annotated type."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if origin in (Union, types.UnionType):
+        several = [fits(each) for each in inner]
+        return lambda value: any(each(value) for each in several)
+    if origin in (list, tuple):
+        of = fits(inner[0]) if inner else fits(Any)
+        return lambda value: isinstance(value, list) and all(map(of, value))
+    if origin is dict:
+        of = fits(inner[1])
+        return lambda value: isinstance(value, dict) and all(map(of, value.values()))
+    return lambda value: type(value) is hint
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+_PLAIN: dict[Any, Check] = {Any: lambda value: True, int: _is_whole, float: _is_number}
+
+
+def brief(value: Any) -> str:
+    """A value as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def lines_of(data: bytes) -> Iterator[bytes]:
+    """The whole lines of a file: what comes after the last line end is half a line, and left out."""
+    return iter(data[: data.rfind(b"\n") + 1].split(b"\n")[:-1])
