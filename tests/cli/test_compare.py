@@ -48,8 +48,8 @@ def test_what_cannot_be_compared_is_one_sentence(refused, runs: tuple[Path, Path
     assert "missing B" in refused("compare", runs[0])
     assert "has no flag `--jsn`. Did you mean `--json`?" in refused("compare", *runs, "--jsn")
     path = runs[1] / "records.jsonl"
-    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
-    assert "is of version 2, this unmask reads version 1" in refused("bench", "compare", *runs)
+    path.write_text(path.read_text().replace('"version": 1', '"version": 3'))
+    assert "is of version 3, this unmask reads versions 1 and 2" in refused("bench", "compare", *runs)
 
 
 def test_a_file_that_was_cut_is_used_as_far_as_it_goes(run, runs: tuple[Path, Path]) -> None:

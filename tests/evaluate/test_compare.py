@@ -105,7 +105,7 @@ def test_the_usable_rest_of_a_damaged_file_is_used(written):
     assert row.n == 3
     assert any("begins a second run (task 'wordprob' before, 'mwp' after)" in note for note in notes)
     path.write_text(json.dumps(HEADER | {"version": 9}) + "\n" + lines[1] + "\n")
-    with pytest.raises(UserError, match="version 9, this unmask reads version 1"):
+    with pytest.raises(UserError, match="version 9, this unmask reads versions 1 and 2"):
         compare(first, second)
     path.write_text("")
     with pytest.raises(UserError, match="holds no record"):

@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -46,6 +46,17 @@ def test_orders_of_one_recipe_are_those_that_differ_in_seed_and_machine_only():
     assert (a.seed, b.seed) == (0, 1)
     for nothing in (Order(), Order(card={"learn": {}}), Order(card={"learn": {"seed": "0"}}), object()):
         assert learning_of(nothing) is None
+
+
+def test_orders_of_other_data_or_another_denoiser_are_of_another_recipe():
+    def made(seed, examples="e1", denoiser="d1", **settings):
+        order = learned(seed, **settings)
+        return replace(order, card=order.card | {"made_with": {"denoiser": denoiser, "examples": {"train": examples}}})
+
+    first = learning_of(made(0, data="a.jsonl")).recipe
+    assert learning_of(made(1, data="copy/a.jsonl")).recipe == first
+    assert learning_of(made(1, data="a.jsonl", examples="e2")).recipe != first
+    assert learning_of(made(1, data="a.jsonl", denoiser="d2")).recipe != first
 
 
 def test_the_declared_seed_is_tested_or_else_the_first():

@@ -5,18 +5,11 @@ import subprocess
 import pytest
 import torch
 
+from unmask.core.digest import digest
 from unmask.core.errors import UserError
+from unmask.denoisers.digest import denoiser_digest
 from unmask.denoisers.folder import load_folder, save_denoiser
-from unmask.evaluate.records import (
-    Record,
-    Records,
-    commit,
-    denoiser_digest,
-    digest,
-    make_header,
-    read_records,
-    read_usable,
-)
+from unmask.evaluate.records import Record, Records, commit, make_header, read_records, read_usable
 from unmask.samplers import DecodeRule, Learned, Threshold
 
 HEADER = {
@@ -56,7 +49,8 @@ def test_how_a_text_was_written_is_kept_and_may_be_missing(tmp_path):
     assert read_records(path).records == written
     assert written[0].steps_by_position == [1, 3, 2]
     assert written[1].steps_by_position is None
-    assert set(json.loads(path.read_text().splitlines()[2])) == set(Record._fields) - {"revealed_at", "shown"}
+    older = set(Record._fields) - {"revealed_at", "shown", "reference"}
+    assert set(json.loads(path.read_text().splitlines()[2])) == older
 
 
 def test_half_a_line_at_the_end_is_dropped_wherever_it_was_cut(tmp_path):
@@ -112,7 +106,7 @@ def test_what_only_informs_may_differ(tmp_path):
     ("lines", "message"),
     [
         (['{"format": "other"}'], "not a records file of unmask"),
-        (['{"format": "unmask-records", "version": 7}'], "version 7, this unmask reads version 1"),
+        (['{"format": "unmask-records", "version": 7}'], "version 7, this unmask reads versions 1 and 2"),
         ([json.dumps(HEADER), json.dumps(a_record()._asdict() | {"steps": "4"})], "steps cannot be '4'"),
         ([json.dumps(HEADER), json.dumps(a_record()._asdict() | {"revealed_at": "1 x"})], "revealed_at cannot be"),
         ([json.dumps(HEADER), json.dumps(HEADER | {"data": "c2"})], "a second run .data 'c1' before, 'c2' after."),
@@ -123,6 +117,16 @@ def test_what_only_informs_may_differ(tmp_path):
         ([json.dumps(HEADER), json.dumps(a_record()._replace(correct=1)._asdict())], "correct cannot be 1"),
         ([json.dumps(HEADER), json.dumps(a_record()._replace(nfe=True)._asdict())], "nfe cannot be True"),
         ([json.dumps(HEADER), json.dumps(HEADER)], "line 2 of .* begins a second run .the same."),
+        ([json.dumps(HEADER), "[1]"], "line 2 of .* is no JSON object"),
+        ([json.dumps(HEADER), "9" * 5000], "line 2 of .* is damaged"),
+        ([json.dumps(HEADER), "[" * 100_000], "line 2 of .* is damaged"),
+        ([json.dumps(HEADER), json.dumps(a_record()._replace(steps=10**30)._asdict())], "steps cannot be 1000"),
+        ([json.dumps(HEADER), json.dumps(a_record(seconds=float("nan"))._asdict())], "seconds cannot be nan"),
+        ([json.dumps(HEADER), json.dumps(a_record()._replace(seconds=10**400)._asdict())], "seconds cannot be 1000"),
+        ([json.dumps(HEADER), json.dumps(a_record()._asdict() | {"more": 1})], "it has an unknown more"),
+        ([json.dumps(HEADER), json.dumps(a_record()._replace(text=None)._asdict())], "text cannot be None"),
+        ([json.dumps(HEADER), json.dumps(a_record()._replace(shown=[])._asdict())], "shown cannot be"),
+        ([json.dumps(HEADER | {"version": [1]})], "of version .1., this unmask reads"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_named_with_its_line(tmp_path, lines, message):
@@ -132,6 +136,36 @@ def test_a_damaged_or_foreign_file_is_named_with_its_line(tmp_path, lines, messa
         Records(path, HEADER)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("text", ["my diary", "my\ndiary\n", '{"format": "theirs"}\n', '{"format": "unmask-rec-ords'])
+def test_a_file_of_somebody_else_is_spared(tmp_path, text, overwrite):
+    path = tmp_path / "records.jsonl"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"records\.jsonl"):
+        Records(path, HEADER, overwrite)
+    assert path.read_text() == text
+
+
+def test_a_run_whose_file_goes_away_says_so(tmp_path):
+    path = tmp_path / "run" / "records.jsonl"
+    with Records(path, HEADER) as records:
+        records.add([a_record(0)])
+        shutil.rmtree(tmp_path / "run")
+        with pytest.raises(UserError, match="was removed or replaced while the run went on"):
+            records.add([a_record(1)])
+    assert not path.exists()
+
+
+def test_two_at_once_do_not_write_into_one_file(tmp_path):
+    path = tmp_path / "records.jsonl"
+    with Records(path, HEADER) as records:
+        records.add([a_record(0)])
+        for overwrite in (False, True):
+            with pytest.raises(UserError, match="in use by another process"):
+                Records(path, HEADER, overwrite)
+    assert len(read_records(path).records) == 1
 
 
 def test_what_is_left_of_a_damaged_file_can_be_used(tmp_path):

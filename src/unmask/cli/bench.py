@@ -1,7 +1,7 @@
 """`unmask bench`: measure samplers and learned orders on the same problems."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from unmask.cli.verify import verify_records
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
 from unmask.evaluate.pinned import parse_pinned
+from unmask.evaluate.spared import MADE, check_spared
 
 if TYPE_CHECKING:
     from unmask.denoisers.folder import TextDenoiser
@@ -126,7 +127,7 @@ class Bench:
         if self.exact and self.compile:
             raise UserError("--exact does not go with --compile: compiled code rounds as its first shapes want it")
         self.machine.apply()
-        check_records_folder(given(self, "out"))
+        check_records_folder(given(self, "out"), self.overwrite)
 
     def run(self) -> None:
         """Tune if asked to, measure, print."""
@@ -240,10 +241,11 @@ class Bench:
         return list(chosen)
 
 
-def check_records_folder(out: Path) -> None:
-    """Raise UserError if `out` is the folder of something that is no bench."""
+def check_records_folder(out: Path, overwrite: bool = False, made: Sequence[str] = MADE) -> None:
+    """Raise UserError if `out` is the folder of something that is no bench, or holds files that none left."""
     if (out / "run.json").is_file() or (out / "model.safetensors").is_file():
         raise UserError(f"{out} is the folder of another run; choose another folder for the records")
+    check_spared(out, overwrite, made)
 
 
 def given(command: Bench, name: str) -> Any:

@@ -11,8 +11,9 @@ from unmask.cli.bench import check_records_folder, show
 from unmask.cli.catalogue import presets
 from unmask.cli.common import WHOLE, WORD, Machine, check_number, say
 from unmask.cli.learn import describe, learn_order
-from unmask.core.files import read_json, write_text
+from unmask.core.files import write_text
 from unmask.core.registry import check_name
+from unmask.evaluate.spared import MADE
 
 if TYPE_CHECKING:
     from unmask.denoisers.codec import Codec
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from unmask.evaluate.table import TableRow
     from unmask.orders.folder import LearnedOrder
     from unmask.samplers.generate import Generation
-    from unmask.tasks.base import Example
+    from unmask.tasks.base import Example, Task
     from unmask.train.learn_config import LearnConfig
 
 HEURISTICS = ("iid", "left-to-right", "top-prob", "margin", "threshold:level=0.9")
@@ -57,7 +58,7 @@ class Demo:
         check_number("--count", self.count, 1)
         check_name(self.preset, presets("learn"), "preset", hint="unmask list presets")
         self.machine.apply()
-        check_records_folder(self.out)
+        check_records_folder(self.out, self.overwrite, (*MADE, "report.md", "report.html"))
 
     def run(self) -> None:
         """Learn, measure, report."""
@@ -78,7 +79,7 @@ class Demo:
         config = replace(config, seed=self.machine.seed, device=self.machine.device, precision=precision)
         task = make_task(config.task)
         denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
-        order = self.learned(denoiser, config)
+        order = self.learned(denoiser, config, task)
         say(f"measuring it on {self.count} test problems")
         with Line("bench") as line:
             rows = bench(
@@ -106,14 +107,17 @@ class Demo:
         say(f"wrote {self.out / 'report.md'} and {self.out / 'table.json'}")
         say(f"open {self.out / 'report.html'} in a browser: accuracy, orders, and texts being written")
 
-    def learned(self, denoiser: "TextDenoiser", config: "LearnConfig") -> "LearnedOrder":
+    def learned(self, denoiser: "TextDenoiser", config: "LearnConfig", task: "Task") -> "LearnedOrder":
         """The order, learned now or by an earlier start."""
+        from unmask.denoisers.digest import denoiser_digest
         from unmask.orders.folder import load_order
+        from unmask.tasks.base import checksums
 
         made = self.out / "learn" / "order"
         if not self.overwrite and (made / "config.json").is_file():
-            known = read_json(made / "config.json").get("card", {}).get("learn")
-            if known == json.loads(json.dumps(asdict(config))):
+            known = load_order(made).card
+            made_with = {"denoiser": denoiser_digest(denoiser), "examples": checksums(task, "train", "validation")}
+            if (known.get("learn"), known.get("made_with")) == (json.loads(json.dumps(asdict(config))), made_with):
                 say(f"taking the order learned by an earlier start from {made}")
                 return load_order(made, config.device)
         say(f"learning an order for `{self.denoiser}` from scratch (log: {self.out / 'learn' / 'log.jsonl'})")

@@ -28,8 +28,9 @@ def verify_records(
 
     from unmask.denoisers.hub import load_denoiser
     from unmask.evaluate.records import find_records, provenance, read_usable
-    from unmask.evaluate.verify import choose, verify
+    from unmask.evaluate.verify import choose, examples_of, verify
     from unmask.tasks import make_task
+    from unmask.tasks.base import check_split
     from unmask.train.precision import DTYPES
 
     machine.apply()
@@ -45,6 +46,8 @@ def verify_records(
     task = make_task(named(task_name or entry(config, "task"), "task", path), data or entry(asked, "data"))
     chosen = choose(records)
     wanted = orders or (tuple(asked.get("orders", ())) if asked and any(record.order for record in chosen) else ())
+    if config and entry(config, "split"):
+        examples_of(task, check_split(config["split"], task), records)  # all of them, not the chosen ones alone
     replays = verify(denoiser, task, header, chosen, load_orders(wanted, machine.device))
     here = provenance(denoiser.device)
     for name in TOLD:

@@ -33,7 +33,7 @@ class View:
     def run(self) -> None:
         """Read, write, print."""
         from unmask.samplers.trace import TraceFile
-        from unmask.view.page import render, write_page
+        from unmask.view.page import is_page, render, write_page
         from unmask.view.source import load
 
         source = load(self.file)
@@ -42,6 +42,8 @@ class View:
             raise UserError(f"--out {out} is a folder; name a file, e.g. {out / 'report.html'}")
         if out.exists() and out.samefile(self.file):
             raise UserError(f"--out {out} would replace what it shows; choose another name")
+        if self.out is None and out.exists() and not is_page(out):
+            raise UserError(f"{out} was not written by unmask, so it is spared; say where the page is to go with --out")
         page = render(source, self.file.name or self.file.resolve().name)
         for note in page.notes:
             say(f"note: {note}")

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from unmask.core.digest import digest, text_digest
+from unmask.core.entries import brief
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
 from unmask.denoisers.caches import make_cache
@@ -14,8 +16,9 @@ from unmask.evaluate.family import ONE_PER_STEP
 from unmask.evaluate.learnings import learnings_of, over_learnings, reported_only, to_json
 from unmask.evaluate.pinned import Pinned, parse_pinned
 from unmask.evaluate.problems import Problem, first_problems
-from unmask.evaluate.records import Key, Record, digest, make_header, text_digest
+from unmask.evaluate.records import Key, Record, make_header
 from unmask.evaluate.shared_records import KnownRecords, gather_records, open_records
+from unmask.evaluate.spared import check_spared
 from unmask.evaluate.summary import write_summary
 from unmask.evaluate.sweep import ADAPTIVE_OPTIONS, parse_sweep
 from unmask.evaluate.table import TableRow, table, tested_seed, write_table
@@ -24,7 +27,7 @@ from unmask.samplers.base import AnyUnmasker, Unmasker
 from unmask.samplers.generate import Generation, check_exact, decode
 from unmask.samplers.options import check_whole
 from unmask.samplers.trace import make_trace
-from unmask.tasks.base import Task, checksum
+from unmask.tasks.base import Example, Task, checksum
 from unmask.train.processes import Processes, lost_processes, open_processes
 
 SHOWN = 8  # the first examples of the split, whose records hold all that a playback needs
@@ -147,6 +150,7 @@ def bench(
     if denoiser.codec.template != OWN:
         config["template"] = denoiser.codec.template_name
     header = make_header(denoiser, config, checksum(task, split), asked)
+    check_spared(out, overwrite)
     processes = open_processes(str(denoiser.device.type))
     with open_records(processes, out / "records.jsonl", header, overwrite) as records:
         run = _Run(
@@ -255,6 +259,18 @@ def _one_per_step_name(name: str, orders: Mapping[str, Order], denoiser: TextDen
     return Pinned(name + ONE_PER_STEP if name in orders else name, denoiser.response_length)
 
 
+def changes(record: Record, task: Task, example: Example) -> str:
+    """What of an example is not what it was when a record was made; empty where it is the same as far as is known.
+
+    A record of an older file does not say what the right answer was: its judgement is compared instead.
+    """
+    if record.prompt != text_digest(example.prompt):
+        return "another prompt"
+    known = record.reference is not None
+    same = record.reference == example.answer if known else record.correct == task.correct(record.text, example)
+    return "" if same else f"another right answer ({brief(example.answer)}{f', not {brief(record.reference)}' * known})"
+
+
 class _Run:
     """What all cells share; runs them one at a time."""
 
@@ -286,8 +302,8 @@ class _Run:
         for seed in self.seeds:
             for problems in self.batches:
                 keys = [Key(cell.name, cell.budget, seed, problem.example.id) for problem in problems]
-                for key in keys:
-                    self._check_order(cell, key)
+                for key, problem in zip(keys, problems, strict=True):
+                    self._check_known(cell, key, problem)
                 if any(key not in self.records.done for key in keys):
                     missing.append((seed, problems))
         world = self.processes.world  # a batch for each process, then the records in the order one would have made them
@@ -307,9 +323,17 @@ class _Run:
         keys = (Key(name, budget, seed, problem.example.id) for problems in self.batches for problem in problems)
         return [self.records.done[key] for key in keys if key in self.records.done]
 
-    def _check_order(self, cell: Cell, key: Key) -> None:
+    def _check_known(self, cell: Cell, key: Key, problem: Problem) -> None:
+        """Raise UserError where an earlier start ran another order, or had another question or answer under this id."""
         known = self.records.done.get(key)
-        if known is not None and known.order != cell.order:
+        if known is None:
+            return
+        if changed := changes(known, self.task, problem.example):
+            raise UserError(
+                f"{self.records.path} holds an answer to `{key.id}`, which has {changed} now; "
+                "choose another folder for other data, or pass --overwrite"
+            )
+        if known.order != cell.order:
             raise UserError(
                 f"{self.records.path} holds `{cell.name}` at {cell.budget} steps of another learned order; "
                 "choose another folder or label, or pass --overwrite"
@@ -347,6 +371,7 @@ class _Run:
                 text=generation.text or "",
                 answer=self.task.extract(generation.text or ""),
                 correct=self.task.correct(generation.text or "", problem.example),
+                reference=problem.example.answer,
                 steps=generation.steps,
                 nfe=generation.nfe,
                 written=generation.written,

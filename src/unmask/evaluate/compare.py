@@ -8,10 +8,10 @@ from rich.table import Table
 
 from unmask.core.errors import UserError
 from unmask.evaluate.paired import holm, paired
-from unmask.evaluate.records import Record, Usable, find_records, read_usable
+from unmask.evaluate.records import Usable, find_records, usable
 from unmask.evaluate.table import tested_seed
+from unmask.evaluate.tally import Cell, Judged, Tallies, Tally
 
-Cell = tuple[str, int, int]  # sampler, budget, seed
 READ_ONLY = ("denoiser", "dtype", "device", "torch", "package", "commit")  # may differ; said where they do
 SHOWN = 3  # of a longer list, how many are named
 
@@ -52,11 +52,12 @@ def compare(first: Path, second: Path) -> Comparison:
 
     Raises UserError if they are of different tasks or splits, or share no sampler or no example.
     """
-    one, other = read_usable(first), read_usable(second)
+    mine, theirs = Tallies(), Tallies()
+    one, other = usable(first, mine.add), usable(second, theirs.add)
     names = str(find_records(first)), str(find_records(second))
     _check_same_question(one, other, names)
     notes = [*one.problems, *other.problems, *_differences(one.file.header, other.file.header)]
-    cells, others = _cells(one.file.records), _cells(other.file.records)
+    cells, others = mine.cells, theirs.cells
     shared = [cell for cell in cells if cell in others]
     if not shared:
         raise UserError(
@@ -116,14 +117,6 @@ def _short(value: object) -> str:
     return text if len(text) <= 24 else f"{text[:12]}...{text[-6:]}" if text.endswith("-dirty") else f"{text[:12]}..."
 
 
-def _cells(records: Sequence[Record]) -> dict[Cell, dict[str, Record]]:
-    """The records by cell and example."""
-    found: dict[Cell, dict[str, Record]] = {}
-    for record in records:
-        found.setdefault((record.sampler, record.budget, record.seed), {})[record.id] = record
-    return found
-
-
 def _listed(cells: Sequence[Cell] | Mapping[Cell, Any]) -> str:
     """`margin @4, iid @4 and 2 more`; the seed where it is not 0."""
     told = [f"{name} @{budget}{f' seed {seed}' if seed else ''}" for name, budget, seed in cells]
@@ -131,31 +124,42 @@ def _listed(cells: Sequence[Cell] | Mapping[Cell, Any]) -> str:
     return ", ".join(told[:SHOWN]) + more
 
 
-def _other_order(cell: Cell, one: Mapping[str, Record], other: Mapping[str, Record]) -> list[str]:
+def _other_order(cell: Cell, one: Tally, other: Tally) -> list[str]:
     """Whether a label stands for two learned orders, or for one in one file only."""
-    if {record.order for record in one.values()} == {record.order for record in other.values()}:
+    if one.orders.keys() == other.orders.keys():
         return []
     return [f"`{cell[0]}` @{cell[1]} is not the same learned order in both files"]
 
 
-def _left_out(one: Mapping[str, Record], other: Mapping[str, Record], names: tuple[str, str]) -> list[str]:
+def _left_out(one: Tally, other: Tally, names: tuple[str, str]) -> list[str]:
     """What of a cell cannot be paired."""
     notes = []
     for name, have, lack in ((names[0], one, other), (names[1], other, one)):
-        if missing := len(have.keys() - lack.keys()):
+        if missing := sum(key not in lack for key in have):
             notes.append(f"examples only in {name}, left out: {missing}")
-    if changed := sum(one[key].prompt != other[key].prompt for key in one.keys() & other.keys()):
+    both = [(one[key], other[key]) for key in one if key in other]
+    if changed := sum(a.prompt != b.prompt for a, b in both):
         notes.append(f"examples with the same id but another prompt, left out: {changed}")
+    if changed := sum(a.prompt == b.prompt and not _same_question(a, b) for a, b in both):
+        notes.append(f"examples with the same id but another right answer, left out: {changed}")
     return notes
 
 
-def _common(one: Mapping[str, Record], other: Mapping[str, Record]) -> list[tuple[Record, Record]]:
-    """The answers of both to the same prompts."""
-    return [(one[key], other[key]) for key in one if key in other and one[key].prompt == other[key].prompt]
+def _same_question(one: Judged, other: Judged) -> bool:
+    """Whether two records are answers to the same; an old one does not say what the right answer is."""
+    return one.prompt == other.prompt and (
+        one.reference == other.reference or None in (one.reference, other.reference)
+    )
 
 
-def _compared(cell: Cell, common: Sequence[tuple[Record, Record]], tested: bool) -> Compared:
-    first, second = [one.correct for one, _ in common], [other.correct for _, other in common]
+def _common(one: Tally, other: Tally) -> list[tuple[bool, bool]]:
+    """Whether both are right, on each of the same examples."""
+    pairs = ((one[key], other[key]) for key in one if key in other)
+    return [(a.correct, b.correct) for a, b in pairs if _same_question(a, b)]
+
+
+def _compared(cell: Cell, common: Sequence[tuple[bool, bool]], tested: bool) -> Compared:
+    first, second = [one for one, _ in common], [other for _, other in common]
     found = paired(second, first)
     return Compared(
         *cell,

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from unmask.evaluate.records import digest
+from unmask.core.digest import digest
 from unmask.evaluate.table import TableRow, tested_seed
 
-NOT_RECIPE = ("seed", "device", "accumulate")  # settings that change an order by chance or rounding only
+NOT_RECIPE = ("seed", "device", "accumulate", "workers")  # settings that change an order by chance or rounding only
 
 
 class Learning(NamedTuple):
-    """How an order was learned. recipe: digest of all settings but `NOT_RECIPE`."""
+    """How an order was learned. recipe: digest of all settings but `NOT_RECIPE`, and of the denoiser and the data."""
 
     recipe: str
     seed: int
@@ -43,8 +43,11 @@ def learning_of(order: object) -> Learning | None:
     settings = card.get("learn") if isinstance(card, Mapping) else None
     if not isinstance(settings, Mapping) or type(settings.get("seed")) is not int:
         return None
-    same = {name: value for name, value in settings.items() if name not in NOT_RECIPE}
-    return Learning(digest(same)[:16], settings["seed"])
+    made_with = card.get("made_with") if isinstance(card, Mapping) else None
+    known = isinstance(made_with, Mapping)  # then the path of the data does not matter
+    chance = (*NOT_RECIPE, "data") if known else NOT_RECIPE
+    same = {name: value for name, value in settings.items() if name not in chance}
+    return Learning(digest([same, made_with] if known else same)[:16], settings["seed"])
 
 
 def learnings_of(orders: Mapping[str, object]) -> dict[str, Learning]:

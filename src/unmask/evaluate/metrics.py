@@ -56,7 +56,10 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     only_first = sum(a and not b for a, b in zip(first, second, strict=True))
     only_second = sum(b and not a for a, b in zip(first, second, strict=True))
     n = only_first + only_second
-    tail = sum(math.comb(n, k) for k in range(min(only_first, only_second) + 1))
+    tail = term = 1
+    for k in range(min(only_first, only_second)):  # n over k + 1 from n over k: the whole sum in one pass
+        term = term * (n - k) // (k + 1)
+        tail += term
     return McNemar(only_first, only_second, min(1.0, 2 * tail / 2**n))
 
 

@@ -7,26 +7,26 @@ The first line says what the others were measured with. A line counts once its n
 left of the last one is dropped and measured again.
 """
 
-import hashlib
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TextIO
 
 import torch
-from torch import nn
 
+from unmask.core.entries import at_least, brief, parse, reader
 from unmask.core.errors import UserError
-from unmask.core.files import open_held
-from unmask.denoisers.codec import CHAT
+from unmask.core.files import could_not_write, open_held, still_there
+from unmask.core.temporary import sweep
+from unmask.denoisers.digest import denoiser_digest
 from unmask.denoisers.folder import TextDenoiser
+from unmask.evaluate.spared import FORMAT, RECORDS, check_ours
 
-FORMAT, VERSION = "unmask-records", 1
-RECORDS = "records.jsonl"
+VERSION = 2
+READ = (1, 2)  # versions; in the first, records do not say what the right answer is
 # Parts of the header that must agree for a second start to be the same run; the rest is there to be read.
 IDENTITY = ("denoiser", "task", "split", "data", "response_length", "temperature", "cache", "exact")
 
@@ -40,6 +40,7 @@ class Record(NamedTuple):
     steps, nfe, written, content: as in `Generation`. seconds: this row's share of its batch's wall time.
     revealed_at: the step each position of the response was revealed at, as `1 3 3 2`; files before it have None.
     shown:   of the first few examples, what else a playback needs: prompt, tokens and probability as in `Trace`.
+    reference: the right answer, as the task has it; files of version 1 have None.
     """
 
     sampler: str
@@ -58,6 +59,7 @@ class Record(NamedTuple):
     order: str | None = None
     revealed_at: str | None = None
     shown: dict[str, Any] | None = None
+    reference: str | None = None
 
     @property
     def steps_by_position(self) -> list[int] | None:
@@ -79,23 +81,15 @@ class Key(NamedTuple):
     id: str
 
 
-def _whole(value: Any) -> bool:
-    return type(value) is int and value >= 0
+def _numbers(value: str) -> bool:
+    return all(word.isdecimal() and len(word) < 10 for word in value.split())
 
 
-def _numbers(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and all(word.isdecimal() for word in value.split()))
-
-
-GOOD: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("sampler", "id", "prompt", "text"), lambda value: isinstance(value, str)),
-    **dict.fromkeys(("budget", "seed", "steps", "nfe", "written", "content"), _whole),
-    **dict.fromkeys(("answer", "order"), lambda value: isinstance(value, str | None)),
-    "correct": lambda value: isinstance(value, bool),
-    "seconds": lambda value: isinstance(value, int | float),
-    "revealed_at": _numbers,
-    "shown": lambda value: isinstance(value, dict | None),
-}
+_whole = at_least(0)
+_read_record = reader(
+    Record, **dict.fromkeys(("budget", "seed", "steps", "nfe", "written", "content", "seconds"), _whole),
+    revealed_at=_numbers,
+)  # fmt: skip
 
 
 class RecordsFile(NamedTuple):
@@ -122,86 +116,109 @@ def find_records(path: Path) -> Path:
     return path
 
 
+class RecordsReader:
+    """A records file, read line by line. Iterate over it for the records; what was wrong is known afterwards.
+
+    header: of the file, {} where there is no whole line. problems: a sentence on every line that cannot be used; where
+    another run begins in the middle, it and all after it is left out. complete: bytes up to the last line end.
+    Raises UserError naming the file if it cannot be read, or is no records file of a version that is read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.header: dict[str, Any] = {}
+        self.problems: list[str] = []
+        self.complete = 0
+        self._lines = enumerate(_whole_lines(path), start=1)
+        for number, line in self._lines:
+            self.complete = len(line)
+            self.header = self._parse(line, number)
+            _check_version(self.header, path)
+            break
+
+    def __iter__(self) -> Iterator[Record]:
+        over = False  # since another run began
+        for number, line in self._lines:
+            self.complete += len(line)
+            if over:
+                continue
+            where = f"line {number} of {self.path}"
+            try:
+                entry = self._parse(line, number)
+                if entry.get("format") == FORMAT:
+                    self.problems.append(_second_run(entry, self.header, where))
+                    over = True
+                    continue
+                yield _read_record(entry)
+            except UserError as error:
+                self.problems.append(str(error))
+            except ValueError as error:
+                self.problems.append(f"{where} is not a record ({error}); delete that line")
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            value = parse(line)
+        except ValueError as error:
+            raise UserError(f"line {number} of {self.path} is damaged ({error}); delete that line") from error
+        if not isinstance(value, dict):
+            raise UserError(f"line {number} of {self.path} is no JSON object; is this a records file?")
+        return value
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    try:
+        with open(path, "rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+    except OSError as error:
+        raise UserError(f"could not read {path}: {error.strerror or error}") from error
+
+
+def _check_version(header: Mapping[str, Any], path: Path) -> None:
+    if header.get("format") != FORMAT:
+        raise UserError(f"{path} is not a records file of unmask; choose another folder")
+    if header.get("version") not in READ:
+        raise UserError(
+            f"{path} is of version {brief(header.get('version'))}, this unmask reads versions "
+            f"{' and '.join(map(str, READ))}; choose another folder or a matching release"
+        )
+
+
 def read_records(path: Path) -> RecordsFile:
     """Read a records file, without half a line at its end. Raises UserError naming the file and the line."""
-    file, problems = _read(path)
-    if problems:
-        raise UserError(problems[0])
-    return file
+    found = RecordsReader(path)
+    records = list(found)
+    if found.problems:
+        raise UserError(found.problems[0])
+    return RecordsFile(found.header, records, found.complete)
+
+
+def usable(path: Path, each: Callable[[Record], object]) -> Usable:
+    """Hand over the records of a file, or of the folder that a bench left, one by one, and say what cannot be used.
+
+    Nothing is kept of them. Raises UserError where nothing can be used: no header of this version, or no record.
+    """
+    path = find_records(path)
+    found, count = RecordsReader(path), 0
+    for record in found:
+        each(record)
+        count += 1
+    if not count:
+        raise UserError(f"{path} holds no record{f' ({found.problems[0]})' if found.problems else ''}")
+    cut = [f"{path} ends in the middle of a line"] if path.stat().st_size > found.complete else []
+    return Usable(RecordsFile(found.header, [], found.complete), [*found.problems, *cut])
 
 
 def read_usable(path: Path) -> Usable:
-    """Read the records of a file, or of the folder that a bench left, that can be read, and say what cannot.
-
-    A line that is damaged or cut is left out; where another run begins in the middle, it and all after it is.
-    Raises UserError where nothing can be used: no header of this version, or no record.
-    """
-    path = find_records(path)
-    usable = _read(path)
-    if not usable.file.records:
-        raise UserError(f"{path} holds no record{f' ({usable.problems[0]})' if usable.problems else ''}")
-    size = path.stat().st_size
-    cut = [f"{path} ends in the middle of a line"] if size > usable.file.complete else []
-    return usable._replace(problems=[*usable.problems, *cut])
-
-
-def _read(path: Path) -> Usable:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"could not read {path}: {error.strerror or error}") from error
-    complete = data.rfind(b"\n") + 1
-    lines = data[:complete].split(b"\n")[:-1]
-    if not lines:
-        return Usable(RecordsFile({}, [], 0), [])
-    header = _parse(lines[0], path, 1)
-    if header.get("format") != FORMAT:
-        raise UserError(f"{path} is not a records file of unmask; choose another folder")
-    if header.get("version") != VERSION:
-        raise UserError(
-            f"{path} is of version {header.get('version')!r}, this unmask reads version {VERSION}; "
-            "choose another folder or a matching release"
-        )
+    """The same with the records: a line that is damaged or cut is left out."""
     records: list[Record] = []
-    problems = []
-    for number, line in enumerate(lines[1:], start=2):
-        try:
-            entry = _parse(line, path, number)
-            if entry.get("format") == FORMAT:
-                problems.append(_second_run(entry, header, f"line {number} of {path}"))
-                break
-            records.append(_record(entry, f"line {number} of {path}"))
-        except UserError as error:
-            problems.append(str(error))
-    return Usable(RecordsFile(header, records, complete), problems)
+    found = usable(path, records.append)
+    return found._replace(file=found.file._replace(records=records))
 
 
 def _second_run(entry: Mapping[str, Any], header: Mapping[str, Any], where: str) -> str:
     names = [name for name in IDENTITY if _entry(entry, name) != _entry(header, name)]
     told = ", ".join(f"{name} {_entry(header, name)!r} before, {_entry(entry, name)!r} after" for name in names)
     return f"{where} begins a second run ({told or 'the same'}); put each run into a file of its own"
-
-
-def _record(entry: dict[str, Any], where: str) -> Record:
-    """One record. Raises UserError if a field is missing, unknown or of the wrong kind."""
-    try:
-        record = Record(**entry)
-    except TypeError as error:
-        raise UserError(f"{where} is not a record ({error}); delete that line") from error
-    wrong = next((name for name, good in GOOD.items() if not good(getattr(record, name))), None)
-    if wrong is not None:
-        raise UserError(f"{where} is not a record ({wrong} cannot be {getattr(record, wrong)!r}); delete that line")
-    return record
-
-
-def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"line {number} of {path} is damaged ({error}); delete that line") from error
-    if not isinstance(value, dict):
-        raise UserError(f"line {number} of {path} is no JSON object; is this a records file?")
-    return value
 
 
 class Records:
@@ -214,25 +231,34 @@ class Records:
         """
         self.path = path
         self.done: dict[Key, Record] = {}
-        complete = 0
-        if path.exists() and not overwrite:
-            found = read_records(path)
-            complete = found.complete
-            if complete:
+        self._file = self._open()
+        sweep(path.parent, "table.json", "summary.json", "report.md", "report.html")
+        try:
+            complete = 0
+            if overwrite or not (found := read_records(path)).complete:
+                check_ours(path)
+            else:
+                complete = found.complete
                 _check_same_run(path, found.header, header)
-            self.done = {record.key: record for record in found.records}
-        self._file = self._open(complete)
+                self.done = {record.key: record for record in found.records}
+            self._file.truncate(complete)
+        except BaseException:
+            self._file.close()
+            raise
         if not complete:
             self._write(header)
 
-    def _open(self, complete: int) -> TextIO:
+    def _open(self) -> TextIO:
+        """Held by us before anything is read, so that nobody adds to it in between."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = open_held(self.path, "a")
-            file.truncate(complete)
-            return file
         except OSError as error:
-            raise UserError(f"could not write {self.path}: {error.strerror or error}") from error
+            raise could_not_write(self.path, error) from error
+        while True:
+            file = open_held(self.path, "a")
+            if still_there(file, self.path):
+                return file
+            file.close()
 
     def add(self, records: Iterable[Record]) -> None:
         """Append records that are not there yet, and flush."""
@@ -240,7 +266,16 @@ class Records:
         self._write(*(to_json(record) for record in new))
         self.done.update((record.key, record) for record in new)
 
+    def check(self) -> None:
+        """Raise UserError where the file was removed or replaced meanwhile."""
+        if not still_there(self._file, self.path):
+            raise UserError(
+                f"{self.path} was removed or replaced while the run went on, and what it held is gone; start the run "
+                "again, into a folder that stays"
+            )
+
     def _write(self, *entries: Mapping[str, Any]) -> None:
+        self.check()
         try:
             self._file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
             self._file.flush()
@@ -257,9 +292,12 @@ class Records:
 
 
 def to_json(record: Record) -> dict[str, Any]:
-    """A plain object, without the fields for pictures where they are empty."""
+    """A plain object, without the fields that older files have not where they are empty."""
     entry = record._asdict()
-    return {name: entry[name] for name in entry if name not in ("revealed_at", "shown") or entry[name] is not None}
+    return {name: entry[name] for name in entry if name not in LATER or entry[name] is not None}
+
+
+LATER = ("revealed_at", "shown", "reference")
 
 
 def _check_same_run(path: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -330,50 +368,3 @@ def commit() -> str | None:
     if git("ls-files", "--error-unmatch", here.name) is None:
         return None
     return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-
-
-def text_digest(text: str) -> str:
-    """Sixteen hex digits of the sha256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def denoiser_digest(denoiser: TextDenoiser) -> str:
-    """sha256 of the weights and of how text is read: two denoisers with the same digest answer alike."""
-    codec = denoiser.codec
-    names = [codec.mask, codec.end, codec.pad, codec.template, *codec.stops]
-    if codec.template == CHAT and codec.chat is not None:
-        names += [codec.chat.source, *(word for pair in codec.chat.tokens for word in pair)]
-    return digest([denoiser.network, codec.tokenizer.to_str(), names])
-
-
-def digest(value: object) -> str:
-    """sha256 of what a sampler or a network is made of: weights, options, nested in any way.
-
-    Functions count by name only. The device does not matter.
-    """
-    state = hashlib.sha256()
-    _feed(state.update, value)
-    return state.hexdigest()
-
-
-def _feed(update: Callable[[bytes], None], value: object) -> None:
-    if isinstance(value, torch.Tensor):
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        update(f"{value.dtype}{list(value.shape)}".encode())
-        update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-    elif isinstance(value, nn.Module):
-        _feed(update, [type(value).__qualname__, getattr(value, "config", None), dict(value.state_dict())])
-    elif is_dataclass(value) and not isinstance(value, type):
-        told = [f for f in fields(value) if "since" not in f.metadata or getattr(value, f.name) != f.default]
-        _feed(update, [type(value).__qualname__, {f.name: getattr(value, f.name) for f in told}])
-    elif isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            _feed(update, (str(key), value[key]))
-    elif isinstance(value, list | tuple):
-        update(f"({len(value)}".encode())
-        for item in value:
-            _feed(update, item)
-    elif callable(value):
-        update(f"{getattr(value, '__qualname__', type(value).__qualname__)};".encode())
-    else:
-        update(f"{type(value).__name__}:{value!r};".encode())

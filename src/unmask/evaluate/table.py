@@ -15,8 +15,10 @@ from unmask.evaluate.paired import holm, paired
 from unmask.evaluate.pinned import Pinned
 from unmask.evaluate.records import Record
 from unmask.evaluate.sweep import ADAPTIVE_OPTIONS, Swept
+from unmask.evaluate.tally import Tally
 
 NEAR = 0.5  # two samplers whose mean steps differ by at most this are compared
+Cell = Sequence[Record] | Tally  # the records of one sampler, budget and seed, or what is left of them as numbers
 TESTED_SEED = 0  # the one that is tested where several were run; the others are reported
 
 
@@ -72,32 +74,36 @@ class TableRow(NamedTuple):
     retention: float | None = None
 
 
-def table_row(records: Sequence[Record]) -> TableRow:
+def table_row(records: Cell) -> TableRow:
     """Sum up the records of one sampler, budget and seed."""
-    first, n = records[0], len(records)
-    right = sum(record.correct for record in records)
-    steps = [record.steps for record in records]
-    low, high = wilson(right, n)
+    cell = tally(records)
+    n = len(cell)
+    low, high = wilson(cell.right, n)
     return TableRow(
-        sampler=first.sampler,
-        budget=first.budget,
-        steps_mean=sum(steps) / n,
-        steps_min=min(steps),
-        steps_max=max(steps),
-        nfe=sum(record.nfe for record in records) / n,
-        tpf=tokens_per_forward((record.content for record in records), (record.nfe for record in records)),
-        accuracy=right / n,
+        sampler=cell.sampler,
+        budget=cell.budget,
+        steps_mean=sum(cell.steps) / n,
+        steps_min=min(cell.steps),
+        steps_max=max(cell.steps),
+        nfe=sum(cell.nfe) / n,
+        tpf=tokens_per_forward(cell.content, cell.nfe),
+        accuracy=cell.right / n,
         low=low,
         high=high,
         n=n,
-        seconds=sum(record.seconds for record in records),
-        seed=first.seed,
-        learned=first.order is not None,
+        seconds=cell.seconds,
+        seed=cell.seed,
+        learned=cell.learned,
     )
 
 
+def tally(records: Cell) -> Tally:
+    """The records as numbers, if they are not yet."""
+    return records if isinstance(records, Tally) else Tally.of(records)
+
+
 def table(
-    cells: Iterable[Sequence[Record]],
+    cells: Iterable[Cell],
     *,
     against: Pinned | None = None,
     tested: int | None = None,
@@ -114,12 +120,12 @@ def table(
     slow:    the one-per-step sampler that is best on validation, with its budget: 1 on the scale of retention.
     untested: learned orders that are reported and that nothing is tested against (see `evaluate.learnings`).
     """
-    cells = list(cells)
-    rows = [table_row(records) for records in cells]
+    tallies = [tally(cell) for cell in cells]
+    rows = [table_row(each) for each in tallies]
     seed = tested_seed([row.seed for row in rows]) if tested is None else tested
     rows = [row._replace(family=family(row.sampler, row.learned, swept)) for row in rows]
     rows = [row._replace(retention=_retention(row, rows, slow)) for row in with_areas(rows)]
-    return _tested(rows, cells, against, seed, untested)
+    return _tested(rows, tallies, against, seed, untested)
 
 
 def tested_seed(seeds: Sequence[int]) -> int:
@@ -163,7 +169,7 @@ def _retention(row: TableRow, rows: Iterable[TableRow], slow: Pinned | None) -> 
 
 def _tested(
     rows: Sequence[TableRow],
-    cells: Sequence[Sequence[Record]],
+    cells: Sequence[Tally],
     against: Pinned | None,
     seed: int,
     untested: Collection[str],
@@ -208,18 +214,17 @@ def matching(row: TableRow, order: TableRow) -> bool:
 
 
 def _versus(
-    row: TableRow, records: Sequence[Record], held: Iterable[tuple[TableRow, Sequence[Record]]], free: bool
+    row: TableRow, records: Tally, held: Iterable[tuple[TableRow, Tally]], free: bool
 ) -> Versus | None:
     """Against the best of the references at matching steps; at any steps if `free`. Not yet corrected."""
     matches = [pair for pair in held if (row.seed == pair[0].seed if free else matching(row, pair[0]))]
     if not matches:
         return None
     best, theirs = max(matches, key=lambda match: match[0].accuracy)
-    right = {record.id: record.correct for record in theirs}
-    mine = [record for record in records if record.id in right]
-    if not mine:
+    common = [name for name in records if name in theirs]
+    if not common:
         return None
-    found = paired([right[record.id] for record in mine], [record.correct for record in mine])
+    found = paired([theirs[name].correct for name in common], [records[name].correct for name in common])
     return Versus(
         sampler=best.sampler,
         budget=best.budget,

@@ -12,16 +12,20 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unmask.core.entries import at_least, brief, reader
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, write_json
+from unmask.core.holding import hold
 from unmask.core.registry import check_sampler_name
+from unmask.core.temporary import sweep
+from unmask.denoisers.digest import denoiser_digest
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.accuracy import Accuracy, deployed_accuracy
-from unmask.evaluate.records import denoiser_digest, provenance
+from unmask.evaluate.records import provenance
 from unmask.samplers import SAMPLERS
-from unmask.tasks.base import Task, check_split, checksum
+from unmask.tasks.base import Task, check_split, checksum, whole_checksum
 
-FORMAT, VERSION = "unmask-tuning", 1
+FILE, FORMAT, VERSION = "tuning.json", "unmask-tuning", 2
 
 # Samplers whose option sets the number of steps, with values from few steps to many.
 ADAPTIVE: dict[str, tuple[str, tuple[float, ...]]] = {
@@ -114,28 +118,31 @@ def tune(
         "task": task.name,
         "split": split,
         "data": checksum(task, split),
+        "examples": whole_checksum(task, split),
         "denoiser": denoiser_digest(denoiser),
         "response_length": denoiser.response_length,
         "seed": seed,
     }
-    ledger = _Ledger(out / "tuning.json", identity, provenance(denoiser.device), overwrite)
+    with hold(out):
+        sweep(out, FILE)
+        ledger = _Ledger(out / FILE, identity, provenance(denoiser.device), overwrite)
 
-    def measure(candidate: Candidate, problems: int) -> Accuracy:
-        known = ledger.get(candidate, problems)
-        if known is None:
-            known = deployed_accuracy(denoiser, task, split, problems, *candidate, seed=seed, batch=batch)
-            ledger.add(candidate, problems, known)
-            if progress is not None:
-                progress(Trial(candidate, known, len(ledger.measured)))
-        return known
+        def measure(candidate: Candidate, problems: int) -> Accuracy:
+            known = ledger.get(candidate, problems)
+            if known is None:
+                known = deployed_accuracy(denoiser, task, split, problems, *candidate, seed=seed, batch=batch)
+                ledger.add(candidate, problems, known)
+                if progress is not None:
+                    progress(Trial(candidate, known, len(ledger.measured)))
+            return known
 
-    search = _Search(measure, min(first, count), count, keep, denoiser.response_length)
-    try:
-        tuned = {name: search.best(name, target_steps, max_steps) for name in names}
-    finally:
-        ledger.write()
-    ledger.choose(target_steps, max_steps, tuned)
-    return tuned
+        search = _Search(measure, min(first, count), count, keep, denoiser.response_length)
+        try:
+            tuned = {name: search.best(name, target_steps, max_steps) for name in names}
+        finally:
+            ledger.write()
+        ledger.choose(target_steps, max_steps, tuned)
+        return tuned
 
 
 def bench_samplers(tuned: Mapping[str, Tuned]) -> list[str]:
@@ -279,6 +286,35 @@ class _Search:
         return Choice(winner.spec, winner.budget, result.accuracy, result.steps_mean, result.n)
 
 
+class _Tried(NamedTuple):
+    """A line of tuning.json: a candidate, and what it reached on so many problems."""
+
+    spec: str
+    budget: int
+    problems: int
+    accuracy: float
+    steps_mean: float
+    steps_min: int
+    steps_max: int
+    nfe: float
+    n: int
+
+
+class _Choices(NamedTuple):
+    """Another: what was chosen for a pair of goals."""
+
+    target_steps: float
+    max_steps: int
+    samplers: dict[str, Any]
+
+
+_read_tried = reader(
+    _Tried, accuracy=lambda share: 0 <= share <= 1,
+    **dict.fromkeys(("budget", "problems", "steps_mean", "steps_min", "steps_max", "nfe", "n"), at_least(0)),
+)  # fmt: skip
+_read_choices = reader(_Choices)
+
+
 class _Ledger:
     """tuning.json: what was measured, and what was chosen."""
 
@@ -287,25 +323,33 @@ class _Ledger:
         self.measured: dict[tuple[Candidate, int], Accuracy] = {}
         self.choices: list[dict[str, Any]] = []
         self._written = 0.0
-        if path.exists() and not overwrite:
-            self._read()
+        if path.exists():
+            self._read(overwrite)
 
-    def _read(self) -> None:
+    def _read(self, overwrite: bool) -> None:
         found = read_json(self.path)
-        if found.get("format") != FORMAT or found.get("version") != VERSION:
-            raise UserError(f"{self.path} is no tuning record of this version of unmask; choose another folder")
-        known = found.get("identity", {})
+        if found.get("format") != FORMAT:
+            raise UserError(f"{self.path} is no tuning record of unmask, so it is spared; choose another folder")
+        if overwrite:
+            return
+        if found.get("version") != VERSION:
+            raise UserError(
+                f"{self.path} is a tuning record of version {brief(found.get('version'))}, this unmask goes on with "
+                f"version {VERSION}; choose another folder or --overwrite"
+            )
+        known = found.get("identity")
+        known = known if isinstance(known, dict) else {}
         names = sorted(name for name, value in self.identity.items() if known.get(name) != value)
         if names:
-            told = ", ".join(f"{name} {known.get(name)!r} there, {self.identity[name]!r} here" for name in names)
+            told = ", ".join(f"{name} {brief(known.get(name))} there, {self.identity[name]!r} here" for name in names)
             raise UserError(f"{self.path} is the tuning of another run ({told}); choose another folder or --overwrite")
         try:
-            for entry in found["candidates"]:
-                key = Candidate(entry["spec"], entry["budget"]), entry["problems"]
-                self.measured[key] = Accuracy(**{name: entry[name] for name in Accuracy._fields})
-            self.choices = list(found["choices"])
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{self.path} is damaged: an entry lacks {error}; delete it to tune again") from error
+            for each in map(_read_tried, found["candidates"]):
+                accuracy = Accuracy(*(getattr(each, name) for name in Accuracy._fields))
+                self.measured[Candidate(each.spec, each.budget), each.problems] = accuracy
+            self.choices = [_read_choices(each)._asdict() for each in found["choices"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{self.path} is damaged: an entry: {error}; delete it to tune again") from error
 
     def get(self, candidate: Candidate, problems: int) -> Accuracy | None:
         """What was measured on so many problems."""

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from unmask.core.errors import UserError
+from unmask.denoisers.digest import denoiser_digest
 from unmask.denoisers.folder import TextDenoiser
-from unmask.evaluate.bench import Cell, Order, heuristic_cell, one_per_step_cell, order_cell
+from unmask.evaluate.bench import Cell, Order, changes, heuristic_cell, one_per_step_cell, order_cell
 from unmask.evaluate.family import ONE_PER_STEP
-from unmask.evaluate.records import Record, denoiser_digest, text_digest
+from unmask.evaluate.records import Record
 from unmask.samplers.generate import decode
 from unmask.tasks.base import Example, Task, checksum
 
@@ -62,7 +63,7 @@ def verify(
     _check_same("data", header.get("data"), checksum(task, config["split"]))
     _check_same("response_length", config.get("response_length"), denoiser.response_length)
     cells = [_cell(record, orders or {}, denoiser) for record in records]
-    found = _examples(task, config["split"], records)
+    found = examples_of(task, config["split"], records)
     replays = []
     for record, cell in zip(records, cells, strict=True):
         row, example = found[record.id]
@@ -96,8 +97,11 @@ def _cell(record: Record, orders: Mapping[str, Order], denoiser: TextDenoiser) -
     return cell
 
 
-def _examples(task: Task, split: str, records: Sequence[Record]) -> dict[str, tuple[int, Example]]:
-    """The example of every record with its place in the split, which its random draws depend on."""
+def examples_of(task: Task, split: str, records: Sequence[Record]) -> dict[str, tuple[int, Example]]:
+    """The example of every record with its place in the split, which its random draws depend on.
+
+    Raises UserError if the split has it not, or has another prompt or answer under its id.
+    """
     wanted = {record.id for record in records}
     found: dict[str, tuple[int, Example]] = {}
     examples = task.examples(split)
@@ -110,6 +114,6 @@ def _examples(task: Task, split: str, records: Sequence[Record]) -> dict[str, tu
     for record in records:
         if record.id not in found:
             raise UserError(f"{task.name}/{split} has no example `{record.id}`; are these records of other data?")
-        if text_digest(found[record.id][1].prompt) != record.prompt:
-            raise UserError(f"`{record.id}` has another prompt now; are these records of other data?")
+        if changed := changes(record, task, found[record.id][1]):
+            raise UserError(f"`{record.id}` has {changed} now; are these records of other data?")
     return found

@@ -17,12 +17,13 @@ from unmask.core.files import write_text
 from unmask.evaluate.table import TableRow
 from unmask.samplers.trace import Trace, TraceFile, to_json
 from unmask.view import plot
-from unmask.view.heat import Heat, data_url, heat
+from unmask.view.heat import Heat, data_url, heat_of
 from unmask.view.source import Bench, shown
 from unmask.view.style import series
 
 EMBEDDED = 1_000_000  # characters of traces a page may carry; what is more is left out, and said
 MAPS = 60  # heat maps a page may carry
+GENERATOR = b'<meta name="generator" content="unmask">'
 LONGEST = 20_000  # characters of a prompt that are shown
 
 
@@ -57,6 +58,13 @@ def safe_json(value: Any) -> str:
 def write_page(path: Path, page: Page) -> None:
     """Replace `path` by the page. A half character, which some tokens are, becomes a question mark."""
     write_text(path, page.html.encode("utf-8", "replace").decode())
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that unmask wrote; earlier ones are known by their title."""
+    with open(path, "rb") as file:
+        start = file.read(2048)
+    return GENERATOR in start or b"<title>unmask: " in start
 
 
 def render(source: Bench | TraceFile, name: str) -> Page:
@@ -173,13 +181,8 @@ def table(rows: Sequence[TableRow]) -> str:
 
 def heat_maps(source: Bench) -> str:
     """Reveal step by position for every sampler and budget of the first seed; nothing where it was not recorded."""
-    cells: dict[tuple[str, int], list[list[int]]] = {}
-    for record in source.records:
-        steps = record.steps_by_position
-        if steps is not None and record.seed == source.rows[0].seed:
-            cells.setdefault((record.sampler, record.budget), []).append(steps)
     learned = {row.sampler for row in source.rows if row.learned}
-    found = [(name, budget, heat(steps), len(steps)) for (name, budget), steps in cells.items()]
+    found = [(name, budget, heat_of(steps), steps.examples) for (name, budget), steps in source.steps.items()]
     kept = sorted((cell for cell in found if cell[2] is not None), key=lambda cell: (cell[1], cell[0] not in learned))
     if not kept:
         return ""

@@ -1,30 +1,34 @@
 """What a person may ask to see: a trace, the records of a bench, or a table; found, read and checked."""
 
-import json
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unmask.core.entries import at_least, between, brief, parse, reader
 from unmask.core.errors import UserError
-from unmask.evaluate.family import family
-from unmask.evaluate.records import FORMAT as RECORDS
-from unmask.evaluate.records import Record, read_records
-from unmask.evaluate.table import TableRow, Versus, table, with_areas
+from unmask.evaluate.records import Key, Record, RecordsReader
+from unmask.evaluate.spared import FORMAT as RECORDS
+from unmask.evaluate.table import TableRow, Versus, table
+from unmask.evaluate.tally import Tallies
 from unmask.samplers.trace import FORMAT as TRACES
 from unmask.samplers.trace import Trace, TraceFile, check_trace, read_traces
+from unmask.view.heat import StepCounts
 
-HUGE = 2**30  # bytes of records; more do not fit a person's patience
 KINDS = "a trace of `unmask sample --trace`, or records.jsonl or table.json of `unmask bench`, or its folder"
 
 
 class Bench(NamedTuple):
-    """A bench as it can be shown. records: empty where only its table is there. notes: what the reader must know."""
+    """A bench as it can be shown. notes: what the reader must know.
+
+    records: those that hold what a playback needs. steps: by sampler and budget, when which position was revealed. Both
+    of the first seed alone, and empty where only the table is there.
+    """
 
     header: dict[str, Any]
     rows: list[TableRow]
     records: list[Record]
     notes: list[str]
+    steps: Mapping[tuple[str, int], StepCounts] = {}
 
 
 def load(path: Path) -> Bench | TraceFile:
@@ -60,66 +64,76 @@ def _nearby(folder: Path) -> str:
 
 
 def load_records(path: Path) -> Bench:
-    """A bench from its records. Half a line at the end is left out, and said."""
-    size = path.stat().st_size
-    if size > HUGE:
-        most, smaller = HUGE / 2**20, path.parent / "table.json"
-        raise UserError(f"{path} has {size / 2**20:.0f} MiB, and at most {most:.0f} are read; view {smaller}")
-    header, records, complete = read_records(path)
-    if not records:
+    """A bench from its records. Half a line at the end is left out, and said. Only records to be played are kept."""
+    found, tallies = RecordsReader(path), Tallies()
+    played: dict[Key, Record] = {}
+    steps: dict[tuple[str, int], StepCounts] = {}
+    first: int | None = None  # the seed that is shown
+    for record in found:
+        tallies.add(record)
+        first = record.seed if first is None else first
+        if record.seed == first and record.revealed_at is not None:
+            steps.setdefault((record.sampler, record.budget), StepCounts()).add(record.revealed_at)
+        played.pop(record.key, None)
+        if record.seed == first and record.shown:
+            played[record.key] = record
+    if found.problems:
+        raise UserError(found.problems[0])
+    if not tallies.cells:
         raise UserError(f"{path} holds no whole record yet; let `unmask bench` run on, with the same command")
     notes = []
-    if complete < size:
+    if found.complete < path.stat().st_size:
         notes.append(f"the last line of {path} is cut off and left out; `unmask bench` measures it again")
-    known = {record.key: record for record in records}
-    if len(known) < len(records):
-        notes.append(f"{path} has {len(records) - len(known)} records twice; of each the later one is shown")
-    cells: dict[tuple[str, int, int], list[Record]] = {}
-    for record in known.values():
-        cells.setdefault((record.sampler, record.budget, record.seed), []).append(record)
-    for (sampler, budget, _), found in cells.items():
-        if not any(record.nfe for record in found):
+    if again := sum(cell.again for cell in tallies.cells.values()):
+        notes.append(f"{path} has {again} records twice; of each the later one is shown")
+    for (sampler, budget, _), cell in tallies.cells.items():
+        if not any(cell.nfe):
             raise UserError(f"{path} has no denoiser call in any record of `{sampler}` at {budget}; measure it again")
-    rows = table(cells.values())
+    rows = table(tallies.cells.values())
     counts = sorted({row.n for row in rows})
     if len(counts) > 1:
         notes.append(f"not every sampler has run on the same problems: n is from {counts[0]} to {counts[-1]}")
-    return Bench(header, rows, list(known.values()), notes)
+    return Bench(found.header, rows, list(played.values()), notes, steps)
 
 
 def load_table(path: Path) -> Bench:
     """A bench from its table alone, with header.json beside it if that is there."""
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: {error}; copy it again from where it came") from error
-    if not entries:
+    entries = _parsed(path)
+    if not isinstance(entries, list) or not entries:
         raise UserError(f"{path} has no rows; measure something with `unmask bench`")
     beside = path.with_name("header.json")
-    header = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
-    rows = with_areas(_row(entry, f"row {number} of {path}") for number, entry in enumerate(entries, start=1))
+    header = _parsed(beside) if beside.is_file() else {}
+    rows = [_row(entry, f"row {number} of {path}") for number, entry in enumerate(entries, start=1)]
     return Bench(header if isinstance(header, dict) else {}, rows, [], [])
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return parse(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}; copy it again from where it came") from error
+
+
+_share = between(0, 1)
+_read_row = reader(
+    TableRow, accuracy=_share, low=_share, high=_share, n=at_least(1), tpf=at_least(0),
+    **dict.fromkeys(("budget", "steps_mean", "steps_min", "steps_max", "nfe", "seconds", "seed"), at_least(0)),
+)  # fmt: skip
+_read_versus = reader(Versus, p=_share, holm=_share)
 
 
 def _row(entry: Any, where: str) -> TableRow:
     try:
-        told = entry.get("versus")
-        whole = told and set(Versus._fields) <= set(told)  # older tables say less of a comparison
-        versus = Versus(**told) if whole else None
-        row = TableRow(**entry | {"versus": versus})
-        row = row if row.family else row._replace(family=family(row.sampler, row.learned))  # older tables name none
-    except (TypeError, AttributeError) as error:
+        told = entry.get("versus") if isinstance(entry, dict) else None
+        row = _read_row({**entry, "versus": None} if isinstance(entry, dict) else entry)
+        if told is not None and not isinstance(told, dict):
+            raise ValueError(f"versus cannot be {brief(told)}")
+        whole = told is not None and set(Versus._fields) <= set(told)  # older tables say less of a comparison
+        return row._replace(versus=_read_versus(told) if whole else None)
+    except ValueError as error:
         raise UserError(f"{where} is not a row of `unmask bench` ({error}); is this its table.json?") from error
-    words = ("sampler", "learned", "versus", "family")
-    optional = ("aup", "retention")
-    numbers = [
-        value
-        for name, value in row._asdict().items()
-        if name not in words and not (name in optional and value is None)
-    ]
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
-        raise UserError(f"{where} has something that is no number; copy the file again from where it came")
-    return row
 
 
 def shown(records: Sequence[Record]) -> list[Trace]:

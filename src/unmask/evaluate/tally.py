@@ -1,0 +1,112 @@
+"""The records of one sampler, budget and seed as numbers alone: a million of them fit in memory."""
+
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from unmask.evaluate.records import Record
+
+Cell = tuple[str, int, int]  # sampler, budget, seed
+
+
+class Judged(NamedTuple):
+    """What a comparison needs of a record."""
+
+    prompt: str
+    reference: str | None
+    correct: bool
+
+
+class Tally:
+    """One cell. A record of an example that is there already takes the place of the earlier one."""
+
+    def __init__(self, sampler: str, budget: int, seed: int) -> None:
+        self.sampler, self.budget, self.seed = sampler, budget, seed
+        self.orders: dict[str | None, None] = {}  # an ordered set: of learned orders, None for a heuristic
+        self.again = 0  # records that took the place of another
+        self._place: dict[str, int] = {}
+        self._prompts: list[str] = []
+        self._references: list[str | None] = []
+        self._correct = bytearray()
+        self.steps, self.nfe, self.content = array("q"), array("q"), array("q")  # of each
+        self._seconds = array("d")
+
+    def add(self, record: Record) -> None:
+        """Count a record in."""
+        self.orders[record.order] = None
+        place = self._place.setdefault(record.id, len(self._prompts))
+        values: list[tuple[Any, Any]] = [
+            (self._prompts, record.prompt), (self._references, record.reference), (self._correct, record.correct),
+            (self.steps, record.steps), (self.nfe, record.nfe), (self.content, record.content),
+            (self._seconds, record.seconds),
+        ]  # fmt: skip
+        new = place == len(self._prompts)
+        self.again += not new
+        for held, value in values:
+            if new:
+                held.append(value)
+            else:
+                held[place] = value
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> "Tally":
+        """Of records of one cell, at least one."""
+        first, *rest = records
+        found = cls(first.sampler, first.budget, first.seed)
+        for record in (first, *rest):
+            found.add(record)
+        return found
+
+    @property
+    def cell(self) -> Cell:
+        """Which one it is."""
+        return self.sampler, self.budget, self.seed
+
+    @property
+    def learned(self) -> bool:
+        """Whether a learned order wrote the texts: the first does say so."""
+        return next(iter(self.orders)) is not None
+
+    @property
+    def right(self) -> int:
+        """How many are right."""
+        return sum(self._correct)
+
+    @property
+    def seconds(self) -> float:
+        """Of all together."""
+        return sum(self._seconds)
+
+    def __len__(self) -> int:
+        return len(self._prompts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._place)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._place
+
+    def __getitem__(self, name: str) -> Judged:
+        place = self._place[name]
+        return Judged(self._prompts[place], self._references[place], bool(self._correct[place]))
+
+
+class Tallies:
+    """All cells of a file, in the order of their first records. Texts that stand in many of them are held once."""
+
+    def __init__(self) -> None:
+        self.cells: dict[Cell, Tally] = {}
+        self._texts: dict[Any, Any] = {}
+
+    def add(self, record: Record) -> Tally:
+        """Count a record in; the cell it belongs to."""
+        cell = record.sampler, record.budget, record.seed
+        found = self.cells.get(cell)
+        if found is None:
+            found = self.cells[cell] = Tally(*cell)
+        held = self._texts.setdefault
+        found.add(record._replace(
+            id=held(record.id, record.id), prompt=held(record.prompt, record.prompt),
+            reference=held(record.reference, record.reference),
+        ))  # fmt: skip
+        return found
