@@ -10,8 +10,10 @@ from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.table import TableDenoiser
 from unmask.objectives import imitation_loss
+from unmask.orders.folder import LearnedOrder
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.samplers import Blockwise, DecodeRule, EndOfText, Learned, decode_canvas
+from unmask.samplers.generate import decode
 
 from ..exact.problems import exact_denoiser, random_joint
 from .conftest import VOCABULARY, WIDTH, HashDenoiser, some_canvas, some_policy, widen
@@ -132,6 +134,34 @@ def test_a_row_is_decoded_the_same_alone_and_in_a_crowd_and_within_its_budget(un
         alone = decode_canvas(HashDenoiser(), canvas.take(torch.tensor([row])), unmasker, seed=3)
         assert torch.equal(alone.revealed_at[0], crowd.revealed_at[row, 2:-1])
         assert torch.equal(alone.canvas.tokens[0], crowd.canvas.tokens[row, 2:-1])
+
+
+def test_each_row_is_decoded_by_the_rule_of_its_own_budget_whatever_the_others_have():
+    """Budgets 1, 2 and 4 go by one rule, 8 and 16 by another, 24 by a third; alone, in a crowd, in small batches."""
+    slow, fast = DecodeRule("threshold", 0.95), DecodeRule("threshold", 0.01, pace=True)
+    order = LearnedOrder(some_policy(), {4: slow, 12: DecodeRule("sample", sharpness=3.0), 24: fast})
+    canvas = replace(some_canvas(), step=torch.zeros(6, dtype=torch.long), budget=torch.tensor([4, 24, 1, 8, 2, 16]))
+    rows = [canvas.take(torch.tensor([row])) for row in range(6)]
+    alone = [decode(HashDenoiser(), row, sampler=order, temperature=1.0)[0] for row in rows]
+    for size in (64, 2):
+        seen = []
+        found = decode(HashDenoiser(), canvas, sampler=order, temperature=1.0, batch=size, on_step=seen.append)
+        assert found == alone
+        assert {row for step in seen for row in step.rows.tolist()} == set(canvas.unfinished.nonzero()[:, 0].tolist())
+    by_hand = decode_canvas(HashDenoiser(), rows[0], Learned(order.policy, slow), temperature=1.0)
+    assert alone[0].revealed_at == by_hand.revealed_at[0][canvas.masked[0]].tolist()
+    hurried = decode(HashDenoiser(), canvas, sampler=Learned(order.policy, fast), temperature=1.0)
+    assert hurried[0] != alone[0]  # or the rules would be one
+    assert hurried[1] == alone[1]
+
+
+def test_rows_that_go_by_one_rule_share_a_batch():
+    order = LearnedOrder(some_policy(), {4: DecodeRule("threshold", 0.4), 16: DecodeRule("threshold", 0.6)})
+    canvas = replace(some_canvas(), step=torch.zeros(6, dtype=torch.long), budget=torch.tensor([2, 3, 4, 1, 16, 20]))
+    sizes = []
+    first = lambda step: step.number == 1 and sizes.append(len(step.rows))  # noqa: E731
+    decode(HashDenoiser(), canvas, sampler=order, on_step=first)
+    assert sizes == [3, 2]  # row 3 is finished
 
 
 # ---- rows with nothing left

@@ -204,6 +204,11 @@ def decode_canvas(
 
 def _check(canvas: Canvas, temperature: float) -> None:
     check_range("temperature", temperature, 0)
+    check_budgets(canvas)
+
+
+def check_budgets(canvas: Canvas) -> None:
+    """Raise UserError unless every row may take a step."""
     if (canvas.budget < 1).any():
         raise UserError(f"budget must be at least 1, got {int(canvas.budget.min())}")
 

@@ -21,7 +21,8 @@ from unmask.denoisers.codec import Codec
 from unmask.denoisers.folder import TextDenoiser
 from unmask.samplers import make_sampler
 from unmask.samplers.base import AnyUnmasker, Unmasker
-from unmask.samplers.decode import Decoded, Step, decode_canvas
+from unmask.samplers.decode import Decoded, Step, check_budgets, decode_canvas
+from unmask.samplers.learned import Learned
 from unmask.samplers.options import check_whole
 from unmask.samplers.prompts import Prompt, as_list, encode_prompts
 
@@ -95,7 +96,7 @@ def decode(
     prompts: for a denoiser with a codec, a list of texts, of conversations as `[{"role": "user", "content": "Why?"}]`
              (a single one will do), or of token ids, which are read as they are; or a long tensor [rows, positions].
              A canvas, for any `Callable[[Canvas], Denoised]`.
-    sampler: `NAME:key=value,...`, an Unmasker, or a learned order.
+    sampler: `NAME:key=value,...`, an Unmasker, or a learned order: each row by the rule of its own budget.
     budget:  the most steps a row may take. For a canvas None keeps the budgets it has.
     response_length: positions a response gets; the denoiser's own unless given.
     stop:    the text is cut before the first of these, and its row ends once all left of it is written.
@@ -103,7 +104,8 @@ def decode(
     on_step: called after each pass with a `Step` whose `rows` count through `prompts`; its canvases belong to
              one batch, and its number is that of the pass over this batch.
     batch:   rows decoded together, prompts of similar length. No rule looks at another row, but the rounding of the
-             network may: in float32 no text was seen to change, in bfloat16 and float16 near ties turn.
+             network may: in float32 no text was seen to change, in bfloat16 and float16 near ties turn. Rows for which
+             a learned order has different rules never share one.
     rows:    the identity of each row for its random draws: 0, 1, ... (or the canvas's own) unless given.
     cache:   an approximate cache, e.g. `prefix-approximate` (see `denoisers/caches.py`); none unless given.
     exact:   each row by itself at its own length, whatever `batch` says, so that no shape depends on another row: in
@@ -134,10 +136,9 @@ def decode(
         split_special_tokens=split_special_tokens,
     )
     check_exact(denoiser, exact)
-    unmasker = _unmasker(sampler, int(canvas.budget.max()), codec)
     passes = denoiser if cache is None else with_cache(denoiser, cache)
     done: dict[int, Generation] = {}
-    for index in _similar_lengths(canvas, 1 if exact else batch):
+    for unmasker, index in _batches(sampler, canvas, codec, 1 if exact else batch):
         part = crop(canvas.take(index), getattr(denoiser, "multiple", 1))
         part = part.to(getattr(denoiser, "device", canvas.tokens.device))
         response = part.masked[0]  # the columns of every row's, where `stops` is given
@@ -199,6 +200,7 @@ def _open(
     if isinstance(prompts, Canvas):
         budgets = prompts.budget if budget is None else torch.full_like(prompts.budget, budget)
         canvas = replace(prompts, budget=budgets)
+        check_budgets(canvas)
     else:
         assert given is not None
         canvas = _encode(
@@ -235,17 +237,31 @@ def _encode(
     return codec.open_canvas(encoded, length, budget, context, prompts=prompts)
 
 
-def _unmasker(sampler: Sampler, budget: int, codec: Codec | None) -> AnyUnmasker:
-    if isinstance(sampler, ForBudget):
-        return sampler.unmasker(budget)
-    return make_sampler(sampler, None if codec is None else codec.end_tokens)
-
-
-def _similar_lengths(canvas: Canvas, batch: int) -> Iterator[Tensor]:
-    """Index tensors of at most `batch` rows, from the shortest to the longest."""
+def _batches(
+    sampler: Sampler, canvas: Canvas, codec: Codec | None, batch: int
+) -> Iterator[tuple[AnyUnmasker, Tensor]]:
+    """What writes them and long [b] at most `batch` rows, those of one unmasker from the shortest to the longest."""
     order = canvas.valid.sum(dim=-1).argsort(stable=True)
-    for start in range(0, len(order), batch):
-        yield order[start : start + batch]
+    for unmasker, budgets in _unmaskers(sampler, canvas, codec):
+        rows = order[torch.isin(canvas.budget[order], torch.tensor(budgets, device=order.device))]
+        for start in range(0, len(rows), batch):
+            yield unmasker, rows[start : start + batch]
+
+
+def _unmaskers(sampler: Sampler, canvas: Canvas, codec: Codec | None) -> list[tuple[AnyUnmasker, list[int]]]:
+    """Every unmasker that is needed, and the budgets it is for; one for all unless `sampler` has its own."""
+    budgets = sorted(set(canvas.budget.tolist()))
+    if not isinstance(sampler, ForBudget):
+        return [(make_sampler(sampler, None if codec is None else codec.end_tokens), budgets)]
+    found: list[tuple[AnyUnmasker, list[int]]] = []
+    for budget in budgets:
+        unmasker = sampler.unmasker(budget)
+        alike = (known for made, known in found if isinstance(made, Learned) and made == unmasker)
+        if (known := next(alike, None)) is not None:
+            known.append(budget)
+        else:
+            found.append((unmasker, [budget]))
+    return found
 
 
 def crop(canvas: Canvas, multiple: int = 1) -> Canvas:
