@@ -201,6 +201,9 @@ def test_generation_arguments_are_read_as_lm_eval_means_them(arguments, wanted) 
 def test_what_would_change_the_law_of_the_tokens_is_refused() -> None:
     with pytest.raises(UserError, match=r"asks for top_p=0\.9"):
         asked({"top_p": 0.9}, 16)
+    for value in ("inf", 1e-320, "nan"):
+        with pytest.raises(UserError, match="temperature must be"):
+            asked({"temperature": value}, 16)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ import torch
 
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
+from unmask.denoisers.base import Denoised
 from unmask.denoisers.table import TableDenoiser
 from unmask.samplers import SAMPLERS, Selection, decode_canvas, make_sampler
 from unmask.samplers.base import Stateless
+from unmask.samplers.top_prob import TopProb
 
 ROWS = 6000
 
@@ -158,6 +160,24 @@ def test_a_decode_can_be_stopped_and_taken_up_again(confident):
 def test_a_budget_below_one_is_refused(confident, budget):
     with pytest.raises(UserError, match=f"budget must be at least 1, got {budget}"):
         confident([0.6]).decode(make_sampler("top-prob"), budget)
+
+
+@pytest.mark.parametrize("temperature", [float("inf"), 1e-320, 5e-324, 1e-101])
+def test_a_temperature_that_logits_cannot_be_divided_by_is_refused(confident, temperature):
+    with pytest.raises(UserError, match=r"temperature must be 0.* or a finite number of at least 1e-100, got"):
+        confident([0.6]).decode(TopProb(), 1, temperature=temperature)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("temperature", [1e-100, 1e-30, 1e300])
+def test_at_the_ends_of_the_temperatures_what_is_drawn_is_possible(dtype, temperature):
+    """Logits as large as float32 holds; the coldest write the most probable, the hottest anything possible."""
+    logits = torch.tensor([[-torch.inf, 3.0e38, -3.0e38, 1.0]], dtype=dtype).repeat(500, 1)
+    canvas = Canvas.make(torch.zeros(500, 1, dtype=torch.long), torch.ones(500, 1, dtype=torch.bool), 1)
+    denoiser = lambda canvas: Denoised.from_logits(canvas, logits)  # noqa: E731
+    decoded = decode_canvas(denoiser, canvas, TopProb(), temperature=temperature)
+    drawn = set(decoded.canvas.tokens.flatten().tolist())
+    assert drawn == ({1} if temperature < 1 else {1, 2, 3})
 
 
 @pytest.mark.parametrize("temperature", [-1.0, float("nan")])

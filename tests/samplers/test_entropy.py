@@ -35,6 +35,9 @@ def test_draws_are_without_replacement(fixed):
 def test_a_negative_temperature_is_refused():
     with pytest.raises(UserError, match="alg_temp must be a number of at least 0, got -1"):
         Entropy(alg_temp=-1)
+    for value in (float("inf"), 1e-320):
+        with pytest.raises(UserError, match=r"alg_temp must be 0.* or a finite number of at least 1e-100"):
+            Entropy(alg_temp=value)
 
 
 def test_the_tail_of_the_noise_is_not_rounded_away(fixed):

@@ -72,6 +72,13 @@ def test_a_law_that_forgets_the_mask_reveals_no_visible_position(confident):
     assert case.picks(Learned(coins, DecodeRule("threshold")), budget=4) == [3]
 
 
+@pytest.mark.parametrize("knob", ["sharpness", "scale"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0])
+def test_a_knob_that_is_no_factor_is_refused(knob, value):
+    with pytest.raises(UserError, match=f"{knob} must be a .*number"):
+        DecodeRule(**{knob: value})
+
+
 def test_sharpness_multiplies_the_logits(confident):
     """Coin .7 has odds 7/3; twice the logit squares them: 49/58."""
     found = confident([0.5] * 4, rows=ROWS).first_choice(Learned(coins, DecodeRule(sharpness=2.0)), 4)

@@ -176,6 +176,7 @@ def test_a_learned_order_that_reads_logits_only_writes_as_it_does_with_us(engine
         ({"sampler": "margin", "order": "x"}, "not both"),
         ({"budget": 0}, "budget must be"),
         ({"temperature": -1}, "temperature must be"),
+        ({"temperature": float("inf")}, "temperature must be 0.*finite number"),
         ({"sampler": "wino"}, "looks again at what it wrote"),
         ({"order": "nowhere"}, "no learned order"),
     ],

@@ -124,7 +124,9 @@ class Machine:
 
 
 def check_number(flag: str, value: float, low: float, high: float = float("inf")) -> None:
-    """Raise UserError unless low <= value <= high."""
+    """Raise UserError unless low <= value <= high, and finite."""
+    if value == float("inf"):
+        raise UserError(f"{flag} must be a finite number, got {value:g}")
     if not low <= value <= high:
         span = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
         raise UserError(f"{flag} must be {span}, got {value:g}")

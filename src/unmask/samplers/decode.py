@@ -15,7 +15,7 @@ from unmask.core.draws import Draws
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised, Denoiser, Memory, Rereader, begin, denoise
 from unmask.samplers.base import AnyUnmasker, Editor, Selection, State
-from unmask.samplers.options import check_range
+from unmask.samplers.options import check_temperature
 from unmask.samplers.state import take_rows, where_rows
 
 
@@ -203,7 +203,7 @@ def decode_canvas(
 
 
 def _check(canvas: Canvas, temperature: float) -> None:
-    check_range("temperature", temperature, 0)
+    check_temperature("temperature", temperature)
     check_budgets(canvas)
 
 

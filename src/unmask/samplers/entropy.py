@@ -9,7 +9,7 @@ from unmask.core.draws import StepDraws
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection, State, Stateless
-from unmask.samplers.options import check_options, number
+from unmask.samplers.options import check_options, temperature
 from unmask.samplers.pick import pick_quota
 
 
@@ -23,7 +23,7 @@ class Entropy(Stateless):
     at drawn tokens.
     """
 
-    alg_temp: float = number(0.0, 0)
+    alg_temp: float = temperature(0.0)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -41,8 +41,10 @@ class DecodeRule:
     def __post_init__(self) -> None:
         check_choice("decode rule", self.kind, ("sample", "threshold"))
         check_range("level", self.level, 0, 1)
-        check_range("sharpness", self.sharpness, 0)
-        check_range("scale", self.scale, 0)
+        for name in ("sharpness", "scale"):
+            check_range(name, getattr(self, name), 0)
+            if getattr(self, name) == float("inf"):
+                raise UserError(f"{name} must be a finite number, got inf; the rule `threshold` has no noise")
         if self.scale == 0:
             raise UserError("scale must be above 0: no coin would ever come up")
         if not isinstance(self.pace, bool):

@@ -8,11 +8,14 @@
             check_options(self)
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import field, fields
 from typing import Any, NamedTuple
 
 from unmask.core.errors import UserError
+
+COLDEST = 1e-100  # of temperatures: float32 logits, up to 3e38, divided by it are far from the end of float64
 
 
 class Valid(NamedTuple):
@@ -42,6 +45,11 @@ def file(words: str) -> Any:
     return _field("", Valid(words, check_path))
 
 
+def temperature(default: float) -> Any:
+    """A field that something is divided by before it is drawn; 0 draws nothing."""
+    return _field(default, Valid(f"0, or a finite number of at least {COLDEST:g}", check_temperature))
+
+
 def check_options(sampler: Any) -> None:
     """Raise UserError unless every option made by the functions above is in its range."""
     for option in fields(sampler):
@@ -59,6 +67,15 @@ def check_range(option: str, value: object, low: float, high: float = float("inf
     if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
         return
     raise UserError(f"{option} must be {_span(low, high)}, got {value}")
+
+
+def check_temperature(option: str, value: Any) -> None:
+    """Raise UserError unless `value` is 0, or finite and not so small that logits divided by it pass float64."""
+    check_range(option, value, 0)
+    if value != 0 and not COLDEST <= value <= sys.float_info.max:
+        raise UserError(
+            f"{option} must be 0 (the most probable, no draw) or a finite number of at least {COLDEST:g}, got {value}"
+        )
 
 
 def check_whole(option: str, value: object, low: int) -> None:

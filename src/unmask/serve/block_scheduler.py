@@ -17,6 +17,7 @@ from unmask.samplers import make_sampler
 from unmask.samplers.base import AnyUnmasker, State
 from unmask.samplers.decode import choose
 from unmask.samplers.generate import ForBudget, Sampler
+from unmask.samplers.options import check_temperature
 
 
 class UnmaskScheduler(BlockRefinementScheduler):  # type: ignore[misc]
@@ -105,6 +106,7 @@ class UnmaskScheduler(BlockRefinementScheduler):  # type: ignore[misc]
             raise UserError("there is no mask token: pass mask_token_id (models without one are not masked diffusion)")
         if top_k not in (None, 0) or top_p not in (None, 1.0):
             raise UserError(f"tokens are drawn from the whole law: leave out top_k={top_k}, top_p={top_p}")
+        check_temperature("temperature", temperature)
         if self._unmasker is None:
             raise UserError("call set_timesteps before the first step")
         masked = sample == mask_token_id

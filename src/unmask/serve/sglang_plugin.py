@@ -22,7 +22,7 @@ from unmask.orders.folder import load_order
 from unmask.samplers import make_sampler
 from unmask.samplers.base import AnyUnmasker, Editor
 from unmask.samplers.end_of_text import Ends, end_ids
-from unmask.samplers.options import check_range, check_whole
+from unmask.samplers.options import check_temperature, check_whole
 
 NAME = "Unmask"  # for --dllm-algorithm
 THEIRS = ("block_size", "capture_input_preparation")  # keys of the configuration that SGLang itself reads
@@ -61,7 +61,7 @@ class Settings:
             raise UserError("give sampler or order in the dLLM configuration, not both")
         if settings.budget is not None:
             check_whole("budget", settings.budget, 1)
-        check_range("temperature", settings.temperature, 0)
+        check_temperature("temperature", settings.temperature)
         check_whole("seed", settings.seed, 0)
         end_ids(settings.end_token)
         return settings

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from unmask.core.errors import UserError
+from unmask.samplers.options import check_temperature
 
 LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")  # lm-eval's names, first wins
 UNCHANGED: dict[str, tuple[Any, ...]] = {  # arguments that would change what is drawn, and where they do not
@@ -38,6 +39,7 @@ def asked(arguments: Mapping[str, Any], response_length: int, repeat: int = 0) -
     until = arguments.get("until") or ()
     length = next((arguments[name] for name in LENGTHS if arguments.get(name) is not None), response_length)
     temperature = float(arguments.get("temperature") or 0.0)
+    check_temperature("temperature", temperature)
     return Asked(
         until=(until,) if isinstance(until, str) else tuple(text for text in until if text),
         length=min(int(length), response_length),
