@@ -15,6 +15,7 @@ from lm_eval.tasks import TaskManager
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from unmask.core.errors import UserError
+from unmask.denoisers.chat import ChatTemplate
 from unmask.denoisers.codec import Codec
 from unmask.denoisers.table import TableDenoiser
 from unmask.evaluate.bench import bench
@@ -299,3 +300,170 @@ def test_what_is_wrong_with_a_local_task_is_said(tmp_path, problems) -> None:
 def test_the_command_says_what_is_wrong_in_a_line(capsys) -> None:
     assert main(["local-task", "gsm8k"]) == 2
     assert capsys.readouterr().err.startswith("error: usage: ")
+
+
+# ---- conversations
+
+CHAT = (
+    "{{ bos_token }}{% for turn in messages %}<{{ turn.role }}>{{ turn.content | trim }}{% endfor %}"
+    "{{ '>>' if add_generation_prompt }}"
+)
+
+
+@pytest.fixture
+def speaker(text_denoiser):
+    """A denoiser with a chat template, whose start token is the padding token."""
+    codec = replace(text_denoiser.codec, chat=ChatTemplate(CHAT, (("bos_token", "<|pad|>"),)))
+    return replace(text_denoiser, codec=codec)
+
+
+def chat_task(folder, **entries):
+    rows = [{"question": f"How many pens has {name}?", "answer": f"#### {n}"} for n, name in enumerate(("Ana", "Bo"))]
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = {
+        "task": "chatty", "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(folder / "test.jsonl")}},
+        "test_split": "test", "fewshot_split": "test", "num_fewshot": 1, "output_type": "generate_until",
+        "doc_to_text": "{{question}}", "doc_to_target": "{{answer}}", "metric_list": [{"metric": "exact_match"}],
+        "generation_kwargs": {"until": ["\n"]}, **entries,
+    }  # fmt: skip
+    (folder / "chatty.yaml").write_text(json.dumps(config))
+    return str(folder / "chatty.yaml")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("multiturn", [False, True])
+def test_lm_evals_conversations_are_written_by_the_chat_template_and_read_as_they_are(
+    speaker, tmp_path, multiturn
+) -> None:
+    report = simple_evaluate(
+        UnmaskLM(speaker, budget=2), tasks=[chat_task(tmp_path)], task_manager=TaskManager(include_defaults=False),
+        apply_chat_template=True, fewshot_as_multiturn=multiturn, system_instruction="Be brief.", bootstrap_iters=0,
+    )  # fmt: skip
+    for sample in report["samples"]["chatty"]:
+        (arguments,) = sample["arguments"]
+        context = arguments[0]
+        assert context.startswith("<|pad|><system>Be brief.<user>How many pens has ")
+        assert context.count("<assistant>") == multiturn
+        assert context.endswith(f"How many pens has {('Ana', 'Bo')[sample['doc_id']]}?>>")
+        ids = speaker.codec.encode(context)
+        assert ids.count(speaker.codec.pad_token) == 1
+        (wanted,) = decode(speaker, [ids], budget=2, stop=["\n"], rows=[sample["doc_id"]])
+        assert sample["resps"][0][0] == wanted.text
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_what_an_assistant_has_begun_is_left_open(speaker, tmp_path) -> None:
+    report = simple_evaluate(
+        UnmaskLM(speaker, budget=2), tasks=[chat_task(tmp_path, gen_prefix="It is", num_fewshot=0)],
+        task_manager=TaskManager(include_defaults=False), apply_chat_template=True, bootstrap_iters=0,
+    )  # fmt: skip
+    contexts = [sample["arguments"][0][0] for sample in report["samples"]["chatty"]]
+    assert [context.partition("?")[2] for context in contexts] == ["<assistant>It is"] * 2
+
+
+def test_a_rendered_context_is_scored_as_it_is(speaker) -> None:
+    model = UnmaskLM(speaker)
+    context = model.apply_chat_template([{"role": "user", "content": "Why?"}])
+    assert context == "<|pad|><user>Why?>>"
+    pair = model._pair(context, "So.", 0)
+    assert pair.context + pair.text == speaker.codec.encode(context + "So.")
+    assert pair.context == speaker.codec.encode(context)
+
+
+def test_the_chat_template_is_named_and_shown(speaker, text_denoiser) -> None:
+    model = UnmaskLM(speaker)
+    assert model.chat_template(True) == model.chat_template("default") == CHAT
+    assert model.chat_template(False) is None
+    assert model.tokenizer_name == UnmaskLM(speaker, template="bare").tokenizer_name
+    assert model.tokenizer_name.startswith("unmask-")
+    with pytest.raises(UserError, match="not read by name: got `rag`"):
+        model.chat_template("rag")
+    without = UnmaskLM(text_denoiser)
+    for ask_for in (lambda: without.tokenizer_name, lambda: without.chat_template(True),
+                    lambda: without.apply_chat_template([{"role": "user", "content": "Why?"}])):  # fmt: skip
+        with pytest.raises(UserError, match="has no chat template: leave out --apply_chat_template"):
+            ask_for()
+
+
+# ---- arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"budgte": 4}, "unknown model argument of unmask `budgte`. Did you mean `budget`"),
+        ({"pretrained": "x"}, "unknown model argument of unmask `pretrained`"),
+        ({"denoiser": 5}, "denoiser must be a name, got 5"),
+        ({"order": True}, "order must be a name, got True"),
+        ({"sampler": 0.5}, r"sampler must be a name, got 0\.5"),
+        ({"sampler": "margn"}, "Did you mean `margin`"),
+        ({"sampler": "threshold:level=2"}, "level must be"),
+        ({"budget": "four"}, "budget must be a whole number of at least 1, got four"),
+        ({"budget": 2.5}, "budget must be a whole number"),
+        ({"response_length": 0}, "response_length must be"),
+        ({"mc_samples": "many"}, "mc_samples must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"seed": "x"}, "seed must be"),
+        ({"device": "gpu0"}, "no device `gpu0`"),
+        ({"batch_size": "all"}, "batch_size must be"),
+        ({"batch_size": -1}, "batch_size must be"),
+        ({"cache": "prefix"}, "unknown cache `prefix`"),
+        ({"cache": 5}, "cache must be a name"),
+        ({"skip_too_long": "yes"}, "skip_too_long must be true or false, got yes"),
+        ({"template": "chat"}, "no chat template"),
+    ],
+)
+def test_a_model_argument_that_cannot_be_is_one_sentence(text_denoiser, arguments, said) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        UnmaskLM(**({"denoiser": text_denoiser} | arguments))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"max_gen_toks": "x"}, "max_gen_toks must be a whole number"),
+        ({"max_gen_toks": 0}, "max_gen_toks must be a whole number of at least 1, got 0"),
+        ({"max_tokens": 2.5}, "max_tokens must be a whole number"),
+        ({"temperature": -1}, "temperature must be"),
+        ({"temperature": float("nan")}, "temperature must be"),
+        ({"temperature": "hot"}, "temperature must be"),
+        ({"until": 5}, "until=5, which should be a text or a list of texts"),
+        ({"until": ["a", None]}, "should be a text or a list of texts"),
+        ({"do_sample": "yes"}, "do_sample='yes', which should be true or false"),
+        ({"top_k": 5}, r"asks for top_k=5, .* --gen_kwargs top_k=0"),
+        ({"min_p": 0.1}, "asks for min_p"),
+        ({"num_beams": 4}, "asks for num_beams"),
+        ({"no_repeat_ngram_size": 3}, "asks for no_repeat_ngram_size"),
+        ({"num_return_sequences": 2}, "asks for num_return_sequences"),
+        ({"suppress_tokens": [5]}, "asks for suppress_tokens"),
+        ({"whatever": 1}, "asks for whatever=1"),
+    ],
+)
+def test_a_generation_argument_that_cannot_be_is_one_sentence(arguments, said) -> None:
+    with pytest.raises(UserError, match=said):
+        asked(arguments, 16)
+
+
+def test_what_asks_for_nothing_is_taken() -> None:
+    neutral = {"top_p": 1, "num_beams": 1, "repetition_penalty": 1.0, "min_p": 0, "top_k": -1, "use_cache": True,
+               "max_gen_toks": 8.0, "temperature": None, "do_sample": None, "stop_strings": None}  # fmt: skip
+    assert asked(neutral, 16) == Asked((), 8, 0.0, 0)
+
+
+@pytest.mark.parametrize("given", [{"sampler": "iid"}, {"budget": 2}, {}])
+def test_that_no_sampler_counts_in_a_likelihood_is_said_once_where_one_was_given(lettered, capsys, given) -> None:
+    model = UnmaskLM(lettered, mc_samples=2, **given)
+    for _ in range(2):
+        model.loglikelihood([ask("loglikelihood", "ab", "c")])
+        model.loglikelihood_rolling([ask("loglikelihood_rolling", "ab")])
+    assert capsys.readouterr().err.count("likelihoods are the masked-diffusion bound over all orders") == bool(given)
+
+
+def test_a_context_too_long_is_named(text_denoiser) -> None:
+    requests = [ask("generate_until", text, {}) for text in ("Why?", "How many pens? " * 99)]
+    with pytest.raises(UserError, match=r"prompt 2 of 2 \(`How many pens\? How"):
+        UnmaskLM(text_denoiser, budget=2).generate_until(requests)

@@ -24,6 +24,7 @@ from unmask.core.draws import positions_from_first_valid
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name, parse_spec
 from unmask.denoisers.base import Denoised, Denoiser
+from unmask.denoisers.network import Network
 from unmask.denoisers.transformer import Transformer, rotary_angles
 
 
@@ -201,5 +202,9 @@ def with_cache(denoiser: Denoiser, cache: str | Cache) -> CachedTransformer:
     """The network of `denoiser` with an approximate cache. Raises UserError if it is not the native transformer."""
     network = getattr(denoiser, "network", denoiser)
     if not isinstance(network, Transformer):
-        raise UserError(f"a cache needs the native transformer, and {type(denoiser).__name__} is another denoiser")
+        which = type(network if isinstance(network, Network) else denoiser).__name__
+        raise UserError(
+            f"a cache needs the native transformer, and {which} is another denoiser: LLaDA, Dream, SMDM and those that "
+            "`unmask fit` begins can be cached; decode this one without a cache"
+        )
     return CachedTransformer(network, make_cache(cache) if isinstance(cache, str) else cache)

@@ -4,9 +4,11 @@
 """
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -21,9 +23,19 @@ from unmask.samplers import make_sampler
 from unmask.samplers.decode import decode_canvas
 from unmask.samplers.generate import ForBudget, Sampler
 from unmask.samplers.learned import Learned
+from unmask.samplers.neutral import NEUTRAL, unheeded
 from unmask.samplers.options import check_whole
 
-NOT_OURS = {"top_k": (None, 0, 50), "top_p": (None, 1.0), "num_beams": (None, 1), "repetition_penalty": (None, 1.0)}
+# Entries of a generation config that are heeded, or that say nothing of what is written.
+HEEDED = {
+    "max_length", "max_new_tokens", "do_sample", "temperature", "num_return_sequences", "eos_token_id", "pad_token_id",
+    "return_dict_in_generate", "bos_token_id", "decoder_start_token_id", "transformers_version",
+}  # fmt: skip
+# Arguments of `generate` itself that are.
+HEEDED_ARGUMENTS = {"inputs", "generation_config", "streamer", "custom_generate"}
+# Inputs of the model that are.
+HEEDED_INPUTS = {"input_ids", "attention_mask"}
+ASSUMED = {**NEUTRAL, "top_k": (0, 50)}  # 50 is what transformers assumes where nothing is said
 
 
 def generate_with(
@@ -44,9 +56,9 @@ def generate_with(
 
     Of the generation config it heeds max_new_tokens or max_length (every row gets that many masked positions),
     do_sample with temperature, num_return_sequences, eos_token_id and pad_token_id (what follows the first end of text
-    is padding) and return_dict_in_generate. Tokens are drawn from the whole law: top_k and top_p are refused, but for
-    the 50 that transformers assumes where nothing is said. Logits processors, stopping criteria and the cache are for
-    writing from left to right and are not used.
+    is padding) and return_dict_in_generate. A streamer is given what was written once it is. Everything else, of the
+    config or of `generate` itself (top_k, top_p, logits processors, stopping criteria, beams, an assistant ...), is
+    refused by name where it asks for something: tokens are drawn from the whole law, and not from left to right.
 
     The function returns long [B, prompt + new]. Raises UserError that says which argument was wrong.
     """
@@ -63,9 +75,10 @@ def generate_with(
         seed: int | None = None,
         **prepared: Any,  # by transformers; a name of these in the signature would be given twice
     ) -> Any:
-        for name, harmless in NOT_OURS.items():
-            if (value := getattr(generation_config, name, None)) not in harmless:
-                raise UserError(f"{name}={value} is not for masked-diffusion decoding: leave it out")
+        asked = arguments_of(sys._getframe(1))
+        refuse_unheeded(generation_config, asked)
+        if getattr(model.config, "is_encoder_decoder", False):
+            raise UserError(f"{type(model).__name__} writes what another part of it read: it is no masked denoiser")
         length = generation_config.max_length - input_ids.shape[1]
         budget = next((given for given in (budget, own_budget) if given is not None), length)
         check_whole("budget", budget, 1)
@@ -79,9 +92,11 @@ def generate_with(
             blank_canvas(input_ids, prepared.get("attention_mask"), length, budget),
             unmasker,
             seed=own_seed if seed is None else seed,
-            temperature=float(generation_config.temperature or 0.0) if generation_config.do_sample else 0.0,
+            temperature=temperature_of(generation_config),
         )
         sequences = padded_after_end(decoded.canvas.tokens, input_ids.shape[1], ends, generation_config.pad_token_id)
+        if asked.get("streamer") is not None:
+            stream(asked["streamer"], sequences[:, input_ids.shape[1] :], ends)
         if not generation_config.return_dict_in_generate:
             return sequences
         from transformers.generation import GenerateDecoderOnlyOutput
@@ -89,6 +104,61 @@ def generate_with(
         return GenerateDecoderOnlyOutput(sequences=sequences)
 
     return unmask_generate
+
+
+def arguments_of(frame: FrameType) -> dict[str, Any]:
+    """What `generate` was called with: all its arguments, in `inputs_of_model` those for the model.
+
+    transformers hands a callable only some of them, and not the streamer, so they are read where they are: `frame` is
+    that of its `generate`. Of any other caller nothing is known, and nothing is assumed.
+    """
+    found = frame.f_locals
+    if frame.f_code.co_name != "generate" or "generation_mode_kwargs" not in found:
+        return {}
+    names = frame.f_code.co_varnames[1 : frame.f_code.co_argcount]  # without self
+    config = vars(found["generation_config"])
+    inputs = {name: value for name, value in found.get("kwargs", {}).items() if name not in config}
+    return {name: found.get(name) for name in names} | {"inputs_of_model": inputs}
+
+
+def refuse_unheeded(generation_config: Any, asked: Mapping[str, Any]) -> None:
+    """Raise UserError naming everything that was asked for and is not done."""
+    config = {name: value for name, value in vars(generation_config).items() if not name.startswith("_")}
+    found = unheeded({name: value for name, value in config.items() if name not in HEEDED}, ASSUMED)
+    own = {name: value for name, value in asked.items() if name not in (*HEEDED_ARGUMENTS, "inputs_of_model")}
+    found += [name for name in unheeded(own) if not _is_empty(own[name])]
+    inputs = {name: value for name, value in asked.get("inputs_of_model", {}).items() if name not in HEEDED_INPUTS}
+    found += [name for name in unheeded(inputs) if not (name == "token_type_ids" and not bool(inputs[name].any()))]
+    if found:
+        values = ", ".join(f"{name}={config[name]}" if name in config else name for name in found)
+        one = len(found) == 1
+        raise UserError(
+            f"{values} {'is' if one else 'are'} not for masked-diffusion decoding: leave {'it' if one else 'them'} out"
+        )
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether it is a list, of processors or criteria, with nothing in it."""
+    return isinstance(value, list) and not value
+
+
+def temperature_of(generation_config: Any) -> float:
+    """0 for the most probable token."""
+    if not generation_config.do_sample:
+        return 0.0
+    return 1.0 if generation_config.temperature is None else float(generation_config.temperature)
+
+
+def stream(streamer: Any, written: Tensor, ends: list[int]) -> None:
+    """Give a streamer what was written (long [B, new]) position by position, as far as any row goes, and end it.
+
+    The prompt it has had from `generate`.
+    """
+    after = torch.isin(written, torch.tensor(ends, device=written.device, dtype=torch.long)).long().cumsum(dim=1)
+    going = torch.cat([torch.ones_like(after[:, :1], dtype=torch.bool), after[:, :-1] == 0], dim=1).any(dim=0)
+    for column in written[:, going].cpu().unbind(dim=1):
+        streamer.put(column)
+    streamer.end()
 
 
 def blank_canvas(input_ids: Tensor, attention_mask: Tensor | None, length: int, budget: int) -> Canvas:
@@ -152,8 +222,8 @@ model.generate(**inputs, max_new_tokens=64, budget=16, custom_generate="REPOSITO
 ```
 
 The model must be a masked one: its mask token is {mask}, and its logits are {aligned}. Heeded of the generation config:
-max_new_tokens, do_sample with temperature, num_return_sequences, eos_token_id and pad_token_id; top_k and top_p are
-refused.
+max_new_tokens, do_sample with temperature, num_return_sequences, eos_token_id and pad_token_id, and a streamer; what
+else is asked for is refused by name.
 
 The code is in `custom_generate/generate.py`, a few lines around the package `unmask`, which has to be installed.
 """

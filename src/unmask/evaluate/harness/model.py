@@ -3,11 +3,13 @@
 This file is lm-eval's side of the fence, and the only one that imports it at its top.
 """
 
+import hashlib
 import sys
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -20,17 +22,27 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
+from unmask.denoisers.caches import with_cache
+from unmask.denoisers.chat import Conversation
+from unmask.denoisers.codec import BARE, CHAT, Codec, check_room, is_template
 from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.hub import load_denoiser
 from unmask.evaluate.harness.requests import Asked, asked
 from unmask.objectives.text_elbo import text_elbo
 from unmask.orders.folder import load_order
+from unmask.samplers import make_sampler
 from unmask.samplers.base import AnyUnmasker
 from unmask.samplers.decode import decode_canvas
 from unmask.samplers.generate import ForBudget, Sampler, decode
-from unmask.samplers.options import check_whole
+from unmask.samplers.options import check_flag, check_whole
 from unmask.samplers.top_prob import TopProb
 from unmask.train.precision import DTYPES
+
+
+class Rendered(str):
+    """A context that the chat template wrote already: it is read as it is, with the special tokens it has."""
+
+    __slots__ = ()
 
 
 class _Pair(NamedTuple):
@@ -51,9 +63,12 @@ class UnmaskLM(LM):  # type: ignore[misc]
     budget:   the most denoiser calls a response may take; as many as it has positions unless given.
     response_length: positions a response gets; the denoiser's own unless given. A task's `max_gen_toks` can only make
               it shorter.
-    template: how a context is written, with `{prompt}` in it; the denoiser's own unless given, and `{prompt}` for the
-              context as it is.
+    template: how a context is written: `bare`, as it is; `chat`, as a turn by the checkpoint's chat template; or a text
+              with `{prompt}` in it. The denoiser's own unless given. With lm-eval's --apply_chat_template the examples
+              and the question are a conversation that the chat template writes, and this does not count.
     mc_samples: masks drawn for each likelihood (LLaDA's evaluation takes 128).
+    dtype, device: float32, bfloat16 or float16; cpu, cuda, ...
+    batch_size: contexts, or masks of a likelihood, in one batch.
     seed:     of every draw. The row identity is the number of the document, so no draw depends on `--limit` or the
               batch, and the choices of a question share theirs.
     cache:    an approximate cache (`denoisers/caches.py`); none unless given.
@@ -61,8 +76,9 @@ class UnmaskLM(LM):  # type: ignore[misc]
     skip_too_long: answer a context that does not fit with an empty text, which is wrong, and say how many there were;
               refused unless given.
 
-    In Python the first three may be the things themselves. What is greedy is decided one position a step, the most
-    probable first, as in LLaDA's evaluation.
+    In Python the first three may be the things themselves. Likelihoods are the bound over all orders: order, sampler
+    and budget have no part in them, which is said where they are given. What is greedy is decided one position a step,
+    the most probable first, as in LLaDA's evaluation.
     Raises UserError saying which argument was wrong and what would be right.
     """
 
@@ -83,36 +99,48 @@ class UnmaskLM(LM):  # type: ignore[misc]
         cache: str | None = None,
         exact: bool = False,
         skip_too_long: bool = False,
+        **others: Any,
     ) -> None:
         super().__init__()
+        for name in others:
+            check_name(name, ARGUMENTS, "model argument of unmask")
+        check_names({"denoiser": denoiser, "order": order, "sampler": sampler, "template": template, "cache": cache})
+        check_flag("skip_too_long", skip_too_long)
+        check_flag("exact", exact)
         if order is not None and sampler is not None:
             raise UserError("give order or sampler, not both")
-        check_name(dtype, DTYPES, "dtype")
+        check_name(str(dtype), DTYPES, "dtype")
+        check_whole("mc_samples", mc_samples, 1)
+        check_whole("seed", seed, 0)
+        check_template(template)
         device = usable(device or "cpu")
         if isinstance(order, str):
             self.unmasker: Sampler = load_order(order, device)
         else:
             self.unmasker = order or sampler or "top-prob"
+        if isinstance(self.unmasker, str):
+            make_sampler(self.unmasker, end_token=0)  # what is wrong with it shows before anything is loaded
+        self.said = order is None and sampler is None and budget is None
         self.denoiser = load_denoiser(denoiser, device, DTYPES[dtype]) if isinstance(denoiser, str) else denoiser
-        own = self.denoiser.codec
-        if template is not None and "{prompt}" not in template:
-            raise UserError(f"template must say where the context goes with {{prompt}}, got {template!r}")
-        self.codec = own if template is None else replace(own, template=template)
+        self.codec: Codec = self.denoiser.codec.with_template(template)
+        self.as_it_is = replace(self.codec, template="{prompt}")
+        if template is not None:
+            self.denoiser = replace(self.denoiser, codec=self.codec)
+        if cache is not None:
+            with_cache(self.denoiser, cache)
         self.response_length = self.denoiser.response_length if response_length is None else response_length
         check_whole("response_length", self.response_length, 1)
         self.budget = self.response_length if budget is None else budget
         check_whole("budget", self.budget, 1)
-        check_whole("mc_samples", mc_samples, 1)
         self.mc_samples, self.seed, self.cache, self.skip_too_long = mc_samples, seed, cache, skip_too_long
         self.exact = exact
-        self.batch = max_batch_size or 64 if str(batch_size).startswith("auto") else int(batch_size)
-        check_whole("batch_size", self.batch, 1)
+        self.batch = rows_of(batch_size, max_batch_size)
         self.config = {
             "denoiser": name_of(denoiser),
             "sampler": f"order {name_of(order)}" if order is not None else name_of(self.unmasker),
             "budget": self.budget,
             "response_length": self.response_length,
-            "template": self.codec.template,
+            "template": self.codec.template_name,
             "mc_samples": mc_samples,
             "seed": seed,
             "dtype": dtype,
@@ -127,6 +155,45 @@ class UnmaskLM(LM):  # type: ignore[misc]
         """What lm-eval writes beside its results."""
         return dict(self.config)
 
+    # ---- conversations
+
+    @property
+    def tokenizer_name(self) -> str:
+        """A name for what contexts depend on, under which lm-eval keeps them."""
+        return f"unmask-{hashlib.sha256(self._chat().encode()).hexdigest()[:16]}"
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The source of the chat template, for lm-eval's results; None if none is asked for.
+
+        Raises UserError where the denoiser has none, or for any by name but `default`.
+        """
+        if chat_template is False or chat_template is None:
+            return None
+        if isinstance(chat_template, str) and chat_template != "default":
+            raise UserError(f"chat templates are not read by name: got `{chat_template}`; leave the name out")
+        return self._chat()
+
+    def apply_chat_template(self, chat_history: Conversation, add_generation_prompt: bool = True) -> str:
+        """A conversation as text, as transformers' `apply_chat_template` writes it."""
+        self._chat()
+        assert self.codec.chat is not None
+        return Rendered(self.codec.chat.render(chat_history, add_generation_prompt))
+
+    def _chat(self) -> str:
+        if self.codec.chat is None:
+            raise UserError(
+                f"{self.config['denoiser']} has no chat template: leave out --apply_chat_template, or copy the "
+                "chat_template.jinja of the checkpoint beside its weights"
+            )
+        return self.codec.chat.source
+
+    def _context(self, context: str) -> list[int]:
+        """Token ids of a context. The mask token's name is letters: nothing in a context is to be written."""
+        letters = (self.codec.mask,)
+        if isinstance(context, Rendered):
+            return self.as_it_is.encode_prompt(context, letters)
+        return self.codec.encode_prompt(context, letters)
+
     # ---- text
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -140,20 +207,22 @@ class UnmaskLM(LM):  # type: ignore[misc]
             groups[asked(request.args[1], self.response_length, repeat)].append(place)
         texts: dict[int, str] = {}
         for how, asked_for in groups.items():
-            places = self._fitting(asked_for, requests, how.length)
+            contexts = {place: self._context(requests[place].args[0]) for place in asked_for}
+            places = self._fitting(contexts, how.length)
             texts |= dict.fromkeys(asked_for, "")
             if not places:
                 continue
+            encoded = [contexts[place] for place in places]
+            check_room(encoded, how.length, self.denoiser.context, [requests[place].args[0] for place in places])
             generations = decode(
                 self.denoiser,
-                [requests[place].args[0] for place in places],
+                [ids or "" for ids in encoded],
                 sampler=self.unmasker,
                 budget=self.budget,
                 response_length=how.length,
                 temperature=how.temperature,
                 seed=self.seed + how.repeat,
                 stop=how.until,
-                codec=self.codec,
                 batch=self.batch,
                 rows=[row_of(requests[place]) for place in places],
                 cache=self.cache,
@@ -164,14 +233,13 @@ class UnmaskLM(LM):  # type: ignore[misc]
                 self.cache_hook.add_partial("generate_until", requests[place].args, texts[place])
         return [texts[place] for place in range(len(requests))]
 
-    def _fitting(self, places: list[int], requests: Sequence[Instance], length: int) -> list[int]:
+    def _fitting(self, contexts: dict[int, list[int]], length: int) -> list[int]:
         """Those whose context leaves room for a response; all of them where none may be skipped."""
         if not self.skip_too_long:
-            return places
-        room = self.denoiser.context - length
-        fitting = [at for at in places if len(self.codec.encode_prompt(requests[at].args[0])) <= room]
-        if left_out := len(places) - len(fitting):
-            print(f"{left_out} of {len(places)} contexts do not fit and are answered with nothing", file=sys.stderr)
+            return list(contexts)
+        fitting = [at for at, ids in contexts.items() if len(ids) <= self.denoiser.context - length]
+        if left_out := len(contexts) - len(fitting):
+            print(f"{left_out} of {len(contexts)} contexts do not fit and are answered with nothing", file=sys.stderr)
         return fitting
 
     # ---- likelihood
@@ -181,6 +249,7 @@ class UnmaskLM(LM):  # type: ignore[misc]
 
         The canvas has exactly as many positions as the continuation has tokens; no end token is asked for.
         """
+        self._say_what_counts()
         found = []
         for request in requests:
             context, continuation = request.args
@@ -192,34 +261,38 @@ class UnmaskLM(LM):  # type: ignore[misc]
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:
         """The bound on log p of each text given nothing, in nats.
 
-        One longer than the denoiser reads is cut into pieces as long as it reads, each given nothing: a bound on the
-        law that writes the pieces independently, below what a model of a longer context would say.
+        Nothing is what a text begins with: the start token of families that have one. A text longer than the denoiser
+        reads is cut into pieces as long as it reads, each given nothing: a bound on the law that writes the pieces
+        independently, below what a model of a longer context would say.
         """
-        found = []
+        self._say_what_counts()
+        found, opening = [], self.codec.opening
+        room = self.denoiser.context - len(opening)
         for request in requests:
-            tokens = self.codec.encode(request.args[0])
-            pieces = [tokens[at : at + self.denoiser.context] for at in range(0, len(tokens), self.denoiser.context)]
+            tokens = self.codec.encode(request.args[0], (self.codec.mask,))
+            pieces = [tokens[at : at + room] for at in range(0, len(tokens), room)]
             row = row_of(request)
-            found.append(sum((self._bound(_Pair([], piece, row + at)) for at, piece in enumerate(pieces)), 0.0))
+            found.append(sum((self._bound(_Pair(opening, piece, row + at)) for at, piece in enumerate(pieces)), 0.0))
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, found[-1])
         return found
 
-    def _pair(self, context: str, continuation: str, row: int) -> _Pair:
-        """Tokens of both. Raises UserError where they are longer than the denoiser reads.
+    def _say_what_counts(self) -> None:
+        """Once, where something was given that has no part in a likelihood."""
+        if not self.said:
+            print(
+                "likelihoods are the masked-diffusion bound over all orders: sampler, order and budget count for "
+                "generated text only",
+                file=sys.stderr,
+            )
+        self.said = True
 
-        In a template of its own the response follows without a space, so lm-eval's delimiter is taken off. In the bare
-        template both are read as one text and cut where the context ends.
+    def _pair(self, context: str, continuation: str, row: int) -> _Pair:
+        """Tokens of both, read as one text. Raises UserError where they are longer than the denoiser reads.
+
+        Given nothing, a text begins with what any text begins with: the start token of families that have one.
         """
-        codec = self.codec
-        if not context.strip():
-            pair = _Pair([], codec.encode(continuation), row)
-        elif codec.template == "{prompt}":
-            bare = context.rstrip()
-            continuation = context[len(bare) :] + continuation
-            before = codec.encode(bare)
-            pair = _Pair(before, codec.encode(bare + continuation)[len(before) :], row)
-        else:
-            pair = _Pair(codec.encode_prompt(context), codec.encode(continuation.lstrip()), row)
+        codec = self.as_it_is if isinstance(context, Rendered) else self.codec
+        pair = _Pair(*codec.encode_pair(context, continuation, (codec.mask,)), row)
         if (length := len(pair.context) + len(pair.text)) > self.denoiser.context:
             raise UserError(
                 f"context and continuation have {length} tokens and this denoiser reads {self.denoiser.context}; "
@@ -250,6 +323,30 @@ class UnmaskLM(LM):  # type: ignore[misc]
         return not bool(written.masked.any() | slipped(written).any())
 
 
+def check_names(given: Mapping[str, object]) -> None:
+    """Raise UserError on a number where there should be a name: lm-eval reads `denoiser=5` as one."""
+    for name, value in given.items():
+        if isinstance(value, bool | int | float):
+            raise UserError(f"{name} must be a name, got {value}")
+
+
+def check_template(template: str | None) -> None:
+    """Raise UserError if it can be none."""
+    if template is not None and template not in (BARE, CHAT) and not is_template(template):
+        raise UserError(
+            f"template must be {BARE}, {CHAT}, or say where the context goes with {{prompt}}, got {template!r}"
+        )
+
+
+def rows_of(batch_size: int | str, most: int | None) -> int:
+    """How many go into one batch; `auto` is as many as `most`, or 64."""
+    if str(batch_size).startswith("auto"):
+        batch_size = 64 if most is None else most
+    rows = int(batch_size) if str(batch_size).isdecimal() else batch_size
+    check_whole("batch_size", rows, 1)
+    return int(rows)
+
+
 def name_of(thing: object) -> str:
     """What the results call a denoiser, sampler or order: as it was named, or by its class."""
     return thing if isinstance(thing, str) else type(thing).__name__
@@ -257,6 +354,10 @@ def name_of(thing: object) -> str:
 
 def usable(device: str) -> str:
     """`device`, or the CPU where it is not there: lm-eval's command line says cuda:0 unless told otherwise."""
+    try:
+        torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"no device `{device}`: give cpu, cuda or cuda:1") from error
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         print(f"there is no {device} on this machine; computing on the cpu", file=sys.stderr)
         return "cpu"
@@ -278,3 +379,5 @@ def row_of(request: Instance) -> int:
     number: int | None = request.doc_id
     return zlib.crc32(str(request.args[0]).encode()) if number is None else number
 
+
+ARGUMENTS: dict[str, None] = dict.fromkeys(list(signature(UnmaskLM.__init__).parameters)[1:-1])
