@@ -13,7 +13,14 @@ from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.samplers import make_sampler
 from unmask.samplers.decode import decode_canvas
 from unmask.samplers.learned import DecodeRule
-from unmask.serve.transformers_generate import export_custom_generate, generate_with, padded_after_end
+from unmask.serve.transformers_generate import (
+    export_custom_generate,
+    generate_with,
+    padded_after_end,
+    refuse_unheeded,
+    stream,
+    temperature_of,
+)
 
 transformers = pytest.importorskip("transformers")
 
@@ -185,3 +192,153 @@ def test_other_mistakes_are_one_sentence(model, tmp_path) -> None:
     with pytest.raises(UserError, match="unknown sampler `margn`"):
         export_custom_generate(tmp_path / "x", "margn")
     assert not (tmp_path / "x").exists()
+
+
+# ---- everything else that may be asked of `generate`
+
+HEEDED = {"max_length", "max_new_tokens", "do_sample", "temperature", "num_return_sequences", "eos_token_id",
+          "pad_token_id", "return_dict_in_generate"}  # fmt: skip
+SAYS_NOTHING = {"bos_token_id", "decoder_start_token_id", "transformers_version", "use_cache", "renormalize_logits"}
+ASKING = {
+    "top_k": 5, "top_p": 0.9, "top_h": 0.4, "min_p": 0.1, "typical_p": 0.9, "epsilon_cutoff": 3e-4, "eta_cutoff": 3e-4,
+    "num_beams": 2, "num_beam_groups": 2, "length_penalty": 2.0, "diversity_penalty": 0.5, "early_stopping": True,
+    "repetition_penalty": 1.2, "encoder_repetition_penalty": 1.2, "no_repeat_ngram_size": 2,
+    "encoder_no_repeat_ngram_size": 2, "bad_words_ids": [[5]], "suppress_tokens": [5], "begin_suppress_tokens": [5],
+    "forced_bos_token_id": 5, "forced_eos_token_id": 1, "exponential_decay_length_penalty": (2, 1.1),
+    "sequence_bias": [[[5], 2.0]], "guidance_scale": 1.5, "min_length": 2, "min_new_tokens": 2, "max_time": 1.0,
+    "remove_invalid_values": True, "output_scores": True, "output_logits": True, "output_attentions": True,
+    "output_hidden_states": True, "cache_implementation": "static", "cache_config": {"a": 1}, "max_cache_len": 99,
+    "prompt_lookup_num_tokens": 3, "max_matching_ngram_size": 3, "num_assistant_tokens": 5,
+    "num_assistant_tokens_schedule": "heuristic", "assistant_confidence_threshold": 0.9, "assistant_lookbehind": 5,
+    "target_lookbehind": 5, "assistant_early_exit": 1, "penalty_alpha": 0.5, "dola_layers": "low", "low_memory": True,
+    "disable_compile": True, "prefill_chunk_size": 2, "is_assistant": True,
+}  # fmt: skip
+ASKING |= dict.fromkeys((
+    "assistant_ensemble_weight", "compile_config", "constraints", "continuous_batching_config", "force_words_ids",
+    "speculation_type", "stop_strings", "token_healing", "use_mtp", "watermarking_config",
+), "something")  # fmt: skip
+
+
+def test_every_entry_of_a_generation_config_is_thought_of() -> None:
+    entries = {name for name in vars(transformers.GenerationConfig()) if not name.startswith("_")}
+    assert entries <= HEEDED | SAYS_NOTHING | set(ASKING)
+
+
+@pytest.mark.parametrize("name", ASKING)
+@pytest.mark.filterwarnings("ignore")
+def test_an_entry_that_is_not_heeded_is_refused_by_name(model, name: str) -> None:
+    config = transformers.GenerationConfig(pad_token_id=PAD)
+    setattr(config, name, ASKING[name])
+    with pytest.raises(UserError, match=rf"{name}=.* (is|are) not for masked-diffusion decoding: leave (it|them) out"):
+        refuse_unheeded(config, {})
+
+
+@pytest.mark.parametrize(
+    "name", ["top_p", "min_p", "typical_p", "suppress_tokens", "bad_words_ids", "guidance_scale", "min_new_tokens",
+             "no_repeat_ngram_size", "max_time", "num_beams", "repetition_penalty", "forced_eos_token_id",
+             "output_scores"]
+)  # fmt: skip
+def test_and_so_it_is_when_given_to_generate(model, name: str) -> None:
+    options = {"do_sample": True} if name in ("top_p", "min_p", "typical_p") else {}
+    with pytest.raises(UserError, match=f"{name}=.* not for masked-diffusion decoding"):
+        model.generate(torch.tensor([[5, 6]]), max_new_tokens=3, custom_generate=with_full(),
+                       **{name: ASKING[name]}, **options)  # fmt: skip
+
+
+def test_entries_of_a_models_own_code_are_no_request(model, monkeypatch) -> None:
+    """As Dream's have `steps` and `alg`."""
+    monkeypatch.setattr(model.generation_config, "alg", "origin", raising=False)
+    found = model.generate(torch.tensor([[5, 6]]), max_new_tokens=3, custom_generate=with_full())
+    assert found.shape == (1, 5)
+    with pytest.raises(UserError, match="alg=entropy is not for masked-diffusion"):
+        model.generate(torch.tensor([[5, 6]]), max_new_tokens=3, custom_generate=with_full(), alg="entropy")
+
+
+class Never(transformers.StoppingCriteria):
+    def __call__(self, input_ids, scores, **kwargs):
+        return torch.zeros(len(input_ids), dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("logits_processor", lambda: transformers.LogitsProcessorList([transformers.TemperatureLogitsWarper(0.5)])),
+        ("stopping_criteria", lambda: transformers.StoppingCriteriaList([Never()])),
+        ("stopping_criteria", lambda: transformers.StoppingCriteriaList([transformers.MaxLengthCriteria(3)])),
+        ("prefix_allowed_tokens_fn", lambda: lambda batch, ids: [5]),
+        ("negative_prompt_ids", lambda: torch.tensor([[5]])),
+        ("synced_gpus", lambda: True),
+        ("position_ids", lambda: torch.tensor([[3, 4]])),
+    ],
+)
+def test_an_argument_of_generate_that_is_not_heeded_is_refused_by_name(model, name: str, value) -> None:
+    with pytest.raises(UserError, match=f"{name} is not for masked-diffusion decoding: leave it out"):
+        model.generate(torch.tensor([[5, 6]]), max_new_tokens=3, custom_generate=with_full(), **{name: value()})
+
+
+def test_what_asks_for_nothing_is_taken(model) -> None:
+    neutral = {"logits_processor": transformers.LogitsProcessorList(), "stopping_criteria": [], "top_k": 50,
+               "top_p": 1.0, "num_beams": 1, "repetition_penalty": 1.0, "guidance_scale": 1.0, "min_length": 0,
+               "use_cache": False, "output_scores": False, "attention_mask": torch.ones(1, 2).long()}  # fmt: skip
+    plain = model.generate(torch.tensor([[5, 6]]), max_new_tokens=3, custom_generate=with_full())
+    assert torch.equal(model.generate(torch.tensor([[5, 6]]), max_new_tokens=3, custom_generate=with_full(), **neutral),
+                       plain)  # fmt: skip
+
+
+class Kept(transformers.generation.streamers.BaseStreamer):
+    def __init__(self) -> None:
+        self.values, self.ended = [], 0
+
+    def put(self, value) -> None:
+        self.values.append(value.tolist())
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+@pytest.mark.parametrize("prompt", [[[5, 6, 7]], [[5, 6], [7, 8]]])
+def test_a_streamer_is_given_the_prompt_what_was_written_and_the_end(model, prompt) -> None:
+    streamer = Kept()
+    found = model.generate(torch.tensor(prompt), max_new_tokens=4, custom_generate=with_full(), streamer=streamer)
+    assert streamer.values[0] == prompt
+    assert streamer.values[1:] == found[:, len(prompt[0]) :].T.tolist()
+    assert streamer.ended == 1
+
+
+def test_a_streamer_is_given_no_more_than_up_to_the_last_end_of_text() -> None:
+    streamer = Kept()
+    stream(streamer, torch.tensor([[5, END, PAD, PAD, PAD], [5, 6, END, PAD, PAD]]), [END])
+    assert streamer.values == [[5, 5], [END, 6], [PAD, END]]
+    whole = Kept()
+    stream(whole, torch.tensor([[5, END, 6]]), [])
+    assert whole.values == [[5], [END], [6]]
+
+
+def test_a_text_streamer_gives_the_text_that_generate_gives(model) -> None:
+    from unmask.denoisers.codec import Codec
+
+    codec = Codec.train(["abc"], 300)
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=codec.tokenizer, pad_token="<|pad|>")
+    streamer = transformers.TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    found = model.generate(torch.tensor([[5, 6]]), max_new_tokens=6, custom_generate=with_full(), streamer=streamer)
+    assert "".join(streamer) == tokenizer.decode(found[0, 2:], skip_special_tokens=True)
+
+
+def test_sampling_without_a_temperature_is_at_one(model) -> None:
+    config = transformers.GenerationConfig(do_sample=True, temperature=None)
+    assert temperature_of(config) == 1.0
+    assert temperature_of(transformers.GenerationConfig(do_sample=False, temperature=0.3)) == 0.0
+
+
+@pytest.mark.skipif(not list(distributions(name="unmask")), reason="the folder asks for unmask to be installed")
+def test_the_folder_refuses_and_streams_as_the_function_does(model, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = export_custom_generate(tmp_path / "repository", "margin", mask_token=MASK, attention="full")
+    options = {"custom_generate": str(folder), "trust_remote_code": True, "max_new_tokens": 4}
+    for name, value in (("suppress_tokens", [5]), ("stopping_criteria", transformers.StoppingCriteriaList([Never()]))):
+        with pytest.raises(UserError, match=f"{name}.* is not for masked-diffusion decoding"):
+            model.generate(torch.tensor([[5, 6]]), **options, **{name: value})
+    streamer = Kept()
+    found = model.generate(torch.tensor([[5, 6]]), streamer=streamer, **options)
+    assert streamer.values == [[[5, 6]], *found[:, 2:].T.tolist()]
+    assert streamer.ended == 1

@@ -76,7 +76,7 @@ def generate_with(
         **prepared: Any,  # by transformers; a name of these in the signature would be given twice
     ) -> Any:
         asked = arguments_of(sys._getframe(1))
-        refuse_unheeded(generation_config, asked)
+        refuse_unheeded(generation_config, asked, model.generation_config)
         if getattr(model.config, "is_encoder_decoder", False):
             raise UserError(f"{type(model).__name__} writes what another part of it read: it is no masked denoiser")
         length = generation_config.max_length - input_ids.shape[1]
@@ -121,9 +121,16 @@ def arguments_of(frame: FrameType) -> dict[str, Any]:
     return {name: found.get(name) for name in names} | {"inputs_of_model": inputs}
 
 
-def refuse_unheeded(generation_config: Any, asked: Mapping[str, Any]) -> None:
-    """Raise UserError naming everything that was asked for and is not done."""
-    config = {name: value for name, value in vars(generation_config).items() if not name.startswith("_")}
+def refuse_unheeded(generation_config: Any, asked: Mapping[str, Any], own: Any = None) -> None:
+    """Raise UserError naming everything that was asked for and is not done.
+
+    own: the model's generation config, which may have entries that transformers knows nothing of, for code of its own.
+    """
+    config = {
+        name: value
+        for name, value in vars(generation_config).items()
+        if not name.startswith("_") and (name in transformers_entries() or value != getattr(own, name, None))
+    }
     found = unheeded({name: value for name, value in config.items() if name not in HEEDED}, ASSUMED)
     own = {name: value for name, value in asked.items() if name not in (*HEEDED_ARGUMENTS, "inputs_of_model")}
     found += [name for name in unheeded(own) if not _is_empty(own[name])]
@@ -135,6 +142,14 @@ def refuse_unheeded(generation_config: Any, asked: Mapping[str, Any]) -> None:
         raise UserError(
             f"{values} {'is' if one else 'are'} not for masked-diffusion decoding: leave {'it' if one else 'them'} out"
         )
+
+
+@lru_cache(maxsize=1)
+def transformers_entries() -> frozenset[str]:
+    """Names of the entries of its generation configs."""
+    from transformers import GenerationConfig
+
+    return frozenset(vars(GenerationConfig()))
 
 
 def _is_empty(value: Any) -> bool:
