@@ -1,5 +1,5 @@
 """Layer 3: the command line, one file per verb."""
 
-from unmask.cli.main import main
+from unmask.cli.entry import main
 
 __all__ = ["main"]

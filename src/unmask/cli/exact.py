@@ -1,22 +1,29 @@
 """`unmask exact`: the suite where the best order is known, and how close a learner comes to it."""
 
 import json
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from unmask.cli.catalogue import exact_families, exact_instances
-from unmask.cli.common import NUMBER, PATH, WHOLE, check_number, default, say
+from unmask.cli.common import NUMBER, PATH, SAME_COMMAND, WHOLE, check_number, default, say, tell_json
+from unmask.core.entries import brief, parse_object, reader
 from unmask.core.errors import UserError
-from unmask.core.files import could_not_write
+from unmask.core.files import could_not_write, write_text
+from unmask.core.holding import Held, NotHeld, hold
 from unmask.core.registry import check_name
+from unmask.core.temporary import sweep
 
 if TYPE_CHECKING:
     from unmask.exact.gap import Cell, Summary
 
+FORMAT, VERSION = "unmask-exact", 1
 QUICK_SECONDS = 5.0
 INSTANCES = exact_instances()  # of each family
 
@@ -94,6 +101,13 @@ class Exact:
         for steps in self.steps:
             check_number("--steps", steps, 1, 4)  # the shortest texts of the suite have four positions
 
+    @property
+    def when_stopped(self) -> str:
+        """What is true after Ctrl-C."""
+        if self.out is None:
+            return "nothing is kept; with --out DIR each cell is, and a second start measures what is missing"
+        return f"{SAME_COMMAND} the last cell in {self.out}"
+
     def run(self) -> None:
         """Measure what is missing, and print the table."""
         self.check()
@@ -101,16 +115,16 @@ class Exact:
         from unmask.train.line import Line
 
         wanted = self.jobs_wanted()
-        records = CellRecords(self.out, self.settings(), self.overwrite)
-        missing = [job for job in wanted if (job.family, job.number, job.steps) not in records.cells]
-        with Line("exact", len(wanted), len(wanted) - len(missing)) as line:
-            for cell in measured(missing, self.jobs):
-                records.add(cell)
-                closed = "" if cell.closed is None else f"{100 * cell.closed:.0f} % closed"
-                line.show(len(records.cells), f"{cell.family} {cell.number} @{cell.steps}  {closed}")
+        with CellRecords(self.out, self.settings(), self.overwrite) as records:
+            missing = [job for job in wanted if (job.family, job.number, job.steps) not in records.cells]
+            with Line("exact", len(wanted), len(wanted) - len(missing)) as line:
+                for cell in measured(missing, self.jobs):
+                    records.add(cell)
+                    closed = "" if cell.closed is None else f"{100 * cell.closed:.0f} % closed"
+                    line.show(len(records.cells), f"{cell.family} {cell.number} @{cell.steps}  {closed}")
         cells = [records.cells[job.family, job.number, job.steps] for job in wanted]
         if self.json:
-            print(json.dumps([cell.to_dict() for cell in cells]))
+            tell_json([cell.to_dict() for cell in cells])
         else:
             print_summaries(summaries(cells))
 
@@ -150,66 +164,110 @@ def measured(jobs: Sequence[Job], processes: int) -> "Iterator[Cell]":
             torch.set_num_threads(threads)
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting: list[Future[Cell]] = [pool.submit(run_job, job) for job in jobs]
+        with ignoring_interrupts():  # what is started ignores them too: one answer to Ctrl-C is enough
+            waiting: list[Future[Cell]] = [pool.submit(run_job, job) for job in jobs]
         try:
             for done in as_completed(waiting):
                 yield done.result()
+        except BaseException:
+            for process in active_children():
+                process.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def ignoring_interrupts() -> Iterator[None]:
+    """Have Ctrl-C do nothing for a moment, where this is the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class CellRecords:
-    """OUT/exact.jsonl: a header, then a line per cell, appended as it is measured. Without a folder nothing is kept."""
+    """OUT/exact.jsonl: a header, then a line per cell, appended as it is measured. Without a folder nothing is kept.
+
+    A context manager, which holds the folder.
+    """
 
     def __init__(self, folder: Path | None, settings: dict[str, Any], overwrite: bool) -> None:
         self.path = None if folder is None else folder / "exact.jsonl"
         self.cells: dict[tuple[str, int, int], Cell] = {}
-        if self.path is None:
+        self._held: Held = NotHeld()
+        if folder is None or self.path is None:
             return
-        if self.path.exists() and not overwrite:
-            self._read(settings)
-        else:
-            from unmask.evaluate.records import provenance
+        self._held = hold(folder)
+        try:
+            sweep(folder, self.path.name)
+            self._begin(self.path, settings, overwrite)
+        except BaseException:
+            self._held.close()
+            raise
 
-            header = {"format": "unmask-exact", "version": 1, "settings": settings, **provenance("cpu")}
-            self._write(json.dumps(header) + "\n", "w")
+    def __enter__(self) -> "CellRecords":
+        return self
 
-    def _read(self, settings: dict[str, Any]) -> None:
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
+
+    def _begin(self, path: Path, settings: dict[str, Any], overwrite: bool) -> None:
+        from unmask.evaluate.records import provenance
+
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        header = self._header(path, lines[0]) if lines else {}
+        if not lines or overwrite:
+            header = {"format": FORMAT, "version": VERSION, "settings": settings, **provenance("cpu")}
+            write_text(path, json.dumps(header) + "\n")
+            return
+        known = header.get("settings")
+        if header.get("version") != VERSION or known != json.loads(json.dumps(settings)):
+            raise UserError(
+                f"{path} was made with other settings ({brief(known)}); choose another folder or --overwrite"
+            )
+        self._read(path, lines)
+
+    def _header(self, path: Path, line: bytes) -> dict[str, Any]:
+        try:
+            header = parse_object(line)
+        except ValueError:
+            header = {}
+        if header.get("format") != FORMAT:
+            raise UserError(f"{path} is no record of `unmask exact`, so it is spared; choose another folder")
+        return header
+
+    def _read(self, path: Path, lines: list[bytes]) -> None:
         from unmask.exact.gap import Cell
 
-        assert self.path is not None
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        try:
-            header = json.loads(lines[0])
-            known = header["settings"]
-        except (IndexError, ValueError, KeyError, TypeError):
-            raise UserError(f"{self.path} is no record of `unmask exact`; choose another folder") from None
-        if known != json.loads(json.dumps(settings)):
-            raise UserError(f"{self.path} was made with other settings ({known}); choose another folder or --overwrite")
-        kept = 0
+        read, names, kept = reader(Cell), Cell.__dataclass_fields__, 0
         for line in lines[1:]:
             try:
-                cell = Cell.from_dict(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+                entry = parse_object(line)
+                cell = read({name: entry[name] for name in names if name in entry})
+            except ValueError:
+                break
+            if not line.endswith(b"\n"):
                 break
             self.cells[cell.family, cell.number, cell.steps] = cell
             kept += 1
         if kept < len(lines) - 1:
-            say(f"{self.path}: line {kept + 2} is damaged; it and what follows is measured again")
-            self._write("".join(lines[: kept + 1]), "w")
+            say(f"{path}: line {kept + 2} is damaged; it and what follows is measured again")
+            write_text(path, b"".join(lines[: kept + 1]).decode())
 
     def add(self, cell: "Cell") -> None:
         """Keep a cell."""
         self.cells[cell.family, cell.number, cell.steps] = cell
-        if self.path is not None:
-            self._write(json.dumps(cell.to_dict()) + "\n", "a")
-
-    def _write(self, text: str, mode: str) -> None:
-        assert self.path is not None
+        if self.path is None:
+            return
+        self._held.check()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, mode, encoding="utf-8") as file:
-                file.write(text)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(cell.to_dict()) + "\n")
         except OSError as error:
             raise could_not_write(self.path, error) from error
 

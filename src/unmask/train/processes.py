@@ -8,6 +8,9 @@ Started plainly there is one process, and nothing here does anything.
 
 import json
 import os
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
@@ -25,6 +28,7 @@ Found = TypeVar("Found")
 
 TIMEOUT = timedelta(minutes=30)  # for what all processes do at the same pace: the sums of an update
 PATIENCE = timedelta(days=7)  # for what the main process does alone while the others wait: validation, writing texts
+WATCH = 1.0  # seconds between looks at whether the launcher is still there
 BUCKET = 1 << 23  # elements of gradients that are summed in one message
 SHARED_DEVICES = ("cpu", "cuda", "xpu", "npu")
 
@@ -271,6 +275,7 @@ def open_processes(device: str) -> Processes:
         raise UserError(
             f"{world_size()} processes cannot share the one device `{device}`; give its kind, e.g. --device cuda"
         )
+    end_with_the_launcher()
     with lost_processes():
         accelerator = Accelerator(
             cpu=device == "cpu",
@@ -278,6 +283,22 @@ def open_processes(device: str) -> Processes:
             kwargs_handlers=[InitProcessGroupKwargs(timeout=TIMEOUT)],
         )
         return Processes(device, accelerator)
+
+
+def end_with_the_launcher() -> None:
+    """See to it that this process ends when the one that launched it is killed and so cannot end it.
+
+    It may be waiting for the others by then, where no signal is handled: a thread looks now and then.
+    """
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(WATCH)
+        print("stopping, for what launched this process is gone", file=sys.stderr, flush=True)
+        os._exit(143)
+
+    threading.Thread(target=watch, name="launcher", daemon=True).start()
 
 
 def close_processes() -> None:
