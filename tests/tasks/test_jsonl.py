@@ -1,5 +1,6 @@
 """A user's own lines, worked by hand, and what goes wrong with them."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -41,8 +42,18 @@ def test_answer_of_a_line(record: dict[str, object], answer: str) -> None:
     [
         ("{", "Expecting"),
         ("3", "not a JSON object"),
-        ('{"response": "x"}', "`prompt` is not a text"),
-        ('{"prompt": "x"}', "`response` is not a text"),
+        ('{"response": "x", "id": 3}', "its fields are `response`, `id`; wanted are `prompt` and `response`,"),
+        ("{}", "its fields are none; wanted are"),
+        ('{"prompt": 3, "response": "y"}', "`prompt` is not a text"),
+        ('{"prompt": "x", "response": "y", "answer": NaN}', "NaN is no JSON"),
+        ('{"prompt": "x", "response": "y", "answer": -Infinity}', "-Infinity is no JSON"),
+        ('{"prompt": "x\\udce9", "response": "y"}', "`prompt` holds half a character"),
+        ("[1]", "not a JSON object but a list"),
+        ("9" * 5000, "limit"),
+        ('{"messages": "hi"}', "`messages` is not a list of objects"),
+        ('{"messages": []}', "`messages` must be one question and its answer, got none"),
+        ('{"messages": [{"role": "user", "content": "x"}]}', "one question and its answer, got user"),
+        ('{"messages": [{"role": "user"}, {"role": "assistant", "content": "y"}]}', "has a turn without a text"),
         ('{"prompt": "x", "response": ["y"]}', "`response` is not a text"),
         ('{"prompt": "x", "response": " "}', "no answer"),
         ('{"prompt": "x", "response": "#### 3", "answer": 4}', "`answer` is 4, but the response ends in '3'"),
@@ -88,10 +99,75 @@ def test_response_length_is_capped_and_long_training_rows_are_left_out(tmp_path:
     assert task.too_long == 1  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("record", "prompt", "response"),
+    [
+        ({"question": "q", "answer": "<<1+1=2>> #### 2"}, "q", "<<1+1=2>> #### 2"),
+        ({"prompt": "q", "completion": " 2"}, "q", " 2"),
+        ({"instruction": "Add.", "input": "1 and 1", "output": "2"}, "Add.\n\n1 and 1", "2"),
+        ({"instruction": "Add 1 and 1.", "input": "", "output": "2"}, "Add 1 and 1.", "2"),
+        ({"instruction": "Add 1 and 1.", "output": "2", "id": 7}, "Add 1 and 1.", "2"),
+        ({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "2"}]}, "q", "2"),
+        (
+            {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "q"},
+                          {"role": "assistant", "content": "2"}]},
+            "Be brief.\n\nq", "2",
+        ),
+        ({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "2"}]}, "q", "2"),
+        ({"prompt": "p", "response": "1", "question": "q", "answer": 1}, "p", "1"),
+    ],
+)  # fmt: skip
+def test_rows_written_for_other_tools_are_read(record, prompt, response) -> None:
+    example = parse_line("x", json.dumps(record))
+    assert (example.prompt, example.response) == (prompt, response)
+
+
+def test_lines_a_list_and_a_table_are_the_same_rows(tmp_path: Path) -> None:
+    rows = [{"prompt": f'say "{n}", twice\nover é', "response": f"#### {n}"} for n in range(30)]
+    lines = write(tmp_path / "rows.jsonl", rows)
+    (tmp_path / "rows.json").write_text(json.dumps(rows, indent=1))
+    with open(tmp_path / "rows.csv", "w", encoding="utf-16", newline="") as file:
+        writer = csv.DictWriter(file, ["prompt", "response"])
+        writer.writeheader()
+        writer.writerows(rows)
+    found = [
+        [(each.prompt, each.response) for each in make_task("jsonl", path).examples("train")]
+        for path in (lines, tmp_path / "rows.json", tmp_path / "rows.csv")
+    ]
+    assert found[0] == found[1] == found[2]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "rows.csv").rename(folder / "train.csv")
+    (tmp_path / "rows.json").rename(folder / "test.json")
+    task = make_task("jsonl", folder)
+    assert len(task.examples("train")) == len(task.examples("test")) == 30
+    (folder / "test.jsonl").write_text("")
+    with pytest.raises(UserError, match=r"both test\.jsonl and test\.json; leave one"):
+        make_task("jsonl", folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.json", "[1, 2]", r"a\.json:1: not a JSON object but a number"),
+        ("a.json", '[{"prompt": ', r"begins as a JSON list, and is none"),
+        ("a.json", "[" * 100_000, r"begins as a JSON list, and is none"),
+        ("a.csv", "Question,Reply\na,b\n", r"a\.csv:2: its fields are `Question`, `Reply`; wanted are"),
+        ("a.csv", "prompt,response\n", "has no rows"),
+        ("a.csv", 'prompt,response\na,"' + "x" * 200_000, "not readable as CSV"),
+        ("a.jsonl", '{"prompt": "p", "response": "1"}\n\n3\n', r"a\.jsonl:3: not a JSON object but a number"),
+    ],
+)
+def test_files_that_hold_something_else_are_named_with_the_row(tmp_path: Path, name, text, said) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=said):
+        make_task("jsonl", tmp_path / name)
+
+
 def test_bad_line_is_skipped_and_shown(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [row(i) for i in range(40)])
     path.write_text("\n{}\n" + path.read_text())
-    with pytest.warns(UserWarning, match=r"skipped 1 of 41 rows; the first is .*rows.jsonl:2: `prompt`"):
+    with pytest.warns(UserWarning, match=r"skipped 1 of 41 rows; the first is .*rows.jsonl:2: its fields are none"):
         task = make_task("jsonl", path)
     assert task.examples("train")[0].id == "jsonl/rows/3"
 

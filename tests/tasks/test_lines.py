@@ -64,7 +64,11 @@ def test_missing_and_empty_files_are_named(tmp_path: Path) -> None:
         read_text(tmp_path, "jsonl")
 
 
-def test_byte_order_mark_and_bad_bytes_are_read(tmp_path: Path) -> None:
+def test_a_mark_says_how_to_read_and_bad_bytes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.txt"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_bytes("aé".encode(encoding))
+        assert read_text(path, "jsonl") == "aé"
     path.write_bytes(b"\xef\xbb\xbfa\xff")
-    assert read_text(path, "jsonl") == "a\ufffd"
+    with pytest.raises(UserError, match=r"rows\.txt is not UTF-8: byte 0xff in line 1"):
+        read_text(path, "jsonl")

@@ -6,10 +6,11 @@ import torch
 from rich.console import Console
 
 from unmask.core.canvas import Canvas
+from unmask.core.texts import one_line
 from unmask.denoisers.codec import Codec
 from unmask.samplers.base import Selection
 from unmask.samplers.decode import Step
-from unmask.view.watch import Watch, printable
+from unmask.view.watch import Watch
 
 CODEC = Codec.train(["1 + 2"], 300)
 
@@ -48,4 +49,4 @@ def test_elsewhere_each_step_is_a_line() -> None:
 
 
 def test_a_text_cannot_steer_the_terminal() -> None:
-    assert printable("a\x1b[2J\nb\x07") == "a�[2J b�"
+    assert one_line("a\x1b[2J\nb\x07") == "a�[2J b�"

@@ -1,6 +1,5 @@
 """`unmask bench`: measure samplers and learned orders on the same problems."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from unmask.cli import catalogue
-from unmask.cli.common import PATH, PATH_WORD, WHOLE, WORD, Machine, check_number, default, say
+from unmask.cli.common import PATH, PATH_WORD, SAME_COMMAND, WHOLE, WORD, Machine, check_number, default, say, tell_json
 from unmask.cli.orders import load_orders
 from unmask.cli.verify import verify_records
 from unmask.core.errors import UserError
@@ -128,6 +127,11 @@ class Bench:
             raise UserError("--exact does not go with --compile: compiled code rounds as its first shapes want it")
         self.machine.apply()
         check_records_folder(given(self, "out"), self.overwrite)
+
+    @property
+    def when_stopped(self) -> str:
+        """What is true after Ctrl-C."""
+        return "" if self.verify is not None else f"{SAME_COMMAND} the last answers in {self.out}"
 
     def run(self) -> None:
         """Tune if asked to, measure, print."""
@@ -276,7 +280,7 @@ def print_rows(rows: "list[TableRow]", as_json: bool, orders: "Mapping[str, Lear
     from unmask.evaluate.table import show as show_table
 
     if as_json:
-        print(json.dumps(to_json(rows)))
+        tell_json(to_json(rows))
         return
     print_table(rows, to="stdout")
     learned = render_learnings(over_learnings(rows, learnings_of(orders)))

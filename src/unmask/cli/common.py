@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import sys
 import warnings
@@ -18,6 +19,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from unmask.cli.elsewhere import elsewhere, short
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
+from unmask.core.texts import json_line, printable
 
 if TYPE_CHECKING:
     import torch
@@ -105,6 +107,7 @@ class Machine:
 
         if self.threads is not None:
             check_number("--threads", self.threads, 1)
+            check_number("--threads", self.threads, 1, max(256, os.cpu_count() or 1))  # torch crashes at too many
             torch.set_num_threads(self.threads)
         if self.dtype is not None:
             check_name(self.dtype, DTYPES, "dtype")
@@ -153,14 +156,34 @@ def find_order(folder: Path) -> Path:
 
 def say(text: str) -> None:
     """Tell the person, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def tell(text: object) -> None:
+    """Give the person what was asked for, on stdout, at once."""
+    print(printable(str(text)), flush=True)
+
+
+def tell_json(value: Any) -> None:
+    """The same to a program: one line of JSON, exact."""
+    print(json_line(value), flush=True)
+
+
+SAME_COMMAND = "start it again with the same command, and it goes on from"  # after Ctrl-C
+
+
+def write_what_is_asked() -> None:
+    """Have stdout and stderr spell out a character that they have no sign for, instead of failing at it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_columns(rows: Sequence[tuple[str, str]]) -> None:
     """Names and what they are, on stdout."""
     width = max((len(name) for name, _ in rows), default=0)
     for name, about in rows:
-        print(f"{name:<{width}}  {about}".rstrip())
+        tell(f"{name:<{width}}  {about}".rstrip())
 
 
 def first_line(thing: object) -> str:

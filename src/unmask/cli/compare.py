@@ -1,13 +1,12 @@
 """`unmask compare`: two benches side by side, on the examples both have."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from unmask.cli.common import say
+from unmask.cli.common import say, tell_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +37,6 @@ class Compare:
         if self.json:
             rows = [row._asdict() for row in found.rows]
             files = {"first": str(self.first), "second": str(self.second)}
-            print(json.dumps({**files, "rows": rows, "notes": found.notes}))
+            tell_json({**files, "rows": rows, "notes": found.notes})
             return
         show(render_compared(found.rows), "stdout")

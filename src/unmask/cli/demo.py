@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from unmask import __version__
 from unmask.cli.bench import check_records_folder, show
 from unmask.cli.catalogue import presets
-from unmask.cli.common import WHOLE, WORD, Machine, check_number, say
+from unmask.cli.common import SAME_COMMAND, WHOLE, WORD, Machine, check_number, say
 from unmask.cli.learn import describe, learn_order
 from unmask.core.files import write_text
 from unmask.core.registry import check_name
@@ -59,6 +59,11 @@ class Demo:
         check_name(self.preset, presets("learn"), "preset", hint="unmask list presets")
         self.machine.apply()
         check_records_folder(self.out, self.overwrite, (*MADE, "report.md", "report.html"))
+
+    @property
+    def when_stopped(self) -> str:
+        """What is true after Ctrl-C."""
+        return f"{SAME_COMMAND} where it was"
 
     def run(self) -> None:
         """Learn, measure, report."""

@@ -8,12 +8,14 @@ from unmask.cli.catalogue import presets, tasks
 from unmask.cli.common import (
     NUMBER,
     PATH_WORD,
+    SAME_COMMAND,
     WHOLE,
     WORD,
     Machine,
     check_given,
     default,
     say,
+    tell,
 )
 from unmask.core.registry import check_name
 
@@ -126,6 +128,11 @@ class Fit:
         self.machine.apply()
         self.config()
 
+    @property
+    def when_stopped(self) -> str:
+        """What is true after Ctrl-C."""
+        return f"{SAME_COMMAND} its last checkpoint"
+
     def run(self) -> None:
         """Fit, and say where the denoiser is."""
         self.check()
@@ -152,7 +159,7 @@ class Fit:
             return
         numbers = ", ".join(f"{name} {value:.3f}" for name, value in result.validation.items())
         say(f"fitted {result.folder}" + (f" (validation: {numbers})" if numbers else ""))
-        print(result.folder)
+        tell(result.folder)
 
 
 def has_validation(task: "Task") -> bool:

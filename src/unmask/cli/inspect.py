@@ -1,12 +1,11 @@
 """`unmask inspect`: what a checkpoint is and what it needs, before anything is loaded."""
 
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from unmask.cli.common import WHOLE, WORD, check_given, default, print_columns
+from unmask.cli.common import WHOLE, WORD, check_given, default, print_columns, tell_json
 
 if TYPE_CHECKING:
     from unmask.denoisers.needs import Inspection
@@ -43,7 +42,7 @@ class Inspect:
         found = examine(self.name, find_checkpoint(self.name), self.device, self.rows, self.positions)
         if self.json:
             needs = [need._asdict() for need in found.needs]
-            print(json.dumps(asdict(found) | {"needs": needs}, ensure_ascii=False))
+            tell_json(asdict(found) | {"needs": needs})
         else:
             print_columns(lines(found))
 

@@ -6,7 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from unmask.cli.catalogue import check_samplers, presets, tasks
-from unmask.cli.common import NUMBER, PATH_WORD, WHOLE, WORD, Machine, check_given, check_number, default, say
+from unmask.cli.common import (
+    NUMBER,
+    PATH_WORD,
+    SAME_COMMAND,
+    WHOLE,
+    WORD,
+    Machine,
+    check_given,
+    check_number,
+    default,
+    say,
+    tell,
+)
 from unmask.core.registry import check_name
 
 if TYPE_CHECKING:
@@ -150,6 +162,11 @@ class Learn:
         self.machine.apply()
         self.config()
 
+    @property
+    def when_stopped(self) -> str:
+        """What is true after Ctrl-C."""
+        return f"{SAME_COMMAND} its last checkpoint"
+
     def run(self) -> None:
         """Learn, and say where the order is."""
         self.check()
@@ -187,7 +204,7 @@ class Learn:
                 f"budget {steps}: {100 * found['accuracy']:.1f} % on {found['n']} validation problems in "
                 f"{found['steps_mean']:.2f} [{found['steps_min']}, {found['steps_max']}] steps by {describe(rule)}"
             )
-        print(result.folder)
+        tell(result.folder)
 
 
 def shared_out(updates: int, preset: "LearnConfig", given: dict[str, Any]) -> dict[str, int]:

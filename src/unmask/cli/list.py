@@ -1,6 +1,5 @@
 """`unmask list`: what there is, by name."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from unmask.cli import catalogue
-from unmask.cli.common import print_columns
+from unmask.cli.common import print_columns, tell, tell_json
 from unmask.core.registry import check_name
 
 
@@ -54,11 +53,11 @@ class List:
         """Print them."""
         found = KINDS[check_name(self.kind, KINDS, "kind of thing to list")]()
         if self.json:
-            print(json.dumps(found, ensure_ascii=False))
+            tell_json(found)
             return
         print_columns(list(found.items()))
         if self.kind == "samplers":
-            print("\nevery sampler also takes, as in `margin:block=16,eot=defer`:")
+            tell("\nevery sampler also takes, as in `margin:block=16,eot=defer`:")
             print_columns([(f"  {name}", about) for name, about in catalogue.common_options().items()])
         if self.kind == "denoisers":
-            print("\na folder written by `unmask fit`, a checkpoint of a family, or owner/name on the hub does as well")
+            tell("\na folder written by `unmask fit`, a checkpoint of a family, or owner/name on the hub does as well")

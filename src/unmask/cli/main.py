@@ -5,9 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from unmask.cli.bench import Bench
-from unmask.cli.common import Command, first_line, parse, plain_warnings, say
+from unmask.cli.common import Command, first_line, parse, plain_warnings, say, tell, write_what_is_asked
 from unmask.cli.compare import Compare
 from unmask.cli.demo import Demo
+from unmask.cli.entry import stopped
 from unmask.cli.exact import Exact
 from unmask.cli.fit import Fit
 from unmask.cli.inspect import Inspect
@@ -33,7 +34,7 @@ VERBS: dict[str, type[Command]] = {
     "inspect": Inspect,
 }
 
-INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell says of a process ended by SIGINT, SIGPIPE
+BROKEN_PIPE = 141  # what a shell says of a process ended by SIGPIPE
 
 
 def usage() -> str:
@@ -52,9 +53,13 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Only defects of ours leave a traceback."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    command: Command | None = None
+    write_what_is_asked()
     try:
         with plain_warnings():
-            dispatch(words)
+            command = find_command(words)
+            if command is not None:
+                command.run()
         leave_processes()
         sys.stdout.flush()
     except UserError as error:
@@ -63,15 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
         return BROKEN_PIPE
-    except KeyboardInterrupt:
-        say("stopped; fit, learn, bench and demo go on from here when started again with the same command")
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        return stopped(error, getattr(command, "when_stopped", ""))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         say(f"error: {where}{error.strerror or error}")
         return 2
-    except SystemExit as stopped:  # --help
-        return int(stopped.code or 0)
+    except SystemExit as ended:  # --help
+        return int(ended.code or 0)
     return 0
 
 
@@ -88,19 +92,20 @@ def of_process() -> str:
     return "" if os.environ.get("RANK", "0") == "0" else f" of process {os.environ.get('RANK')}"
 
 
-def dispatch(words: Sequence[str]) -> None:
-    """Run the verb that comes first."""
+def find_command(words: Sequence[str]) -> Command | None:
+    """The verb that comes first with its arguments; None where the answer was printed already."""
     if not words or words[0] in ("-h", "--help", "help"):
         if not words:
             say(usage())
             raise UserError(f"no verb given; choose one of {', '.join(VERBS)}")
-        print(usage())
-    elif words[0] == "--version":
+        tell(usage())
+        return None
+    if words[0] == "--version":
         from unmask import __version__
 
-        print(f"unmask {__version__}")
-    else:
-        if list(words[:2]) == ["bench", "compare"]:  # bench itself takes no bare words
-            words = words[1:]
-        verb = check_name(words[0], VERBS, "verb", hint="unmask --help")
-        parse(VERBS[verb], verb, words[1:]).run()
+        tell(f"unmask {__version__}")
+        return None
+    if list(words[:2]) == ["bench", "compare"]:  # bench itself takes no bare words
+        words = words[1:]
+    verb = check_name(words[0], VERBS, "verb", hint="unmask --help")
+    return parse(VERBS[verb], verb, words[1:])

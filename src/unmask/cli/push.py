@@ -1,13 +1,12 @@
 """`unmask push`: a learned order to the Hugging Face hub."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from unmask.cli.common import PATH, default, find_order, print_columns, say
+from unmask.cli.common import PATH, default, find_order, print_columns, say, tell, tell_json
 from unmask.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,13 +50,13 @@ class Push:
         for note in pushed.notes:
             say(f"note: {note}")
         if self.json:
-            print(json.dumps(pushed._asdict(), ensure_ascii=False))
+            tell_json(pushed._asdict())
         elif pushed.url is None:
             say(f"would be uploaded to {pushed.repository}{' (private)' * pushed.private}, and then its card:")
             print_columns([(name, f"{size:,} bytes") for name, size in pushed.files.items()])
-            print(f"\n{pushed.card}", end="")
+            tell(f"\n{pushed.card.rstrip()}")
         else:
-            print(pushed.url)
+            tell(pushed.url)
 
 
 def measured(results: Path) -> "list[Measured]":

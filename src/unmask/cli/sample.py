@@ -1,18 +1,31 @@
 """`unmask sample`: write responses to prompts."""
 
 import contextlib
-import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from unmask.cli.catalogue import check_samplers
-from unmask.cli.common import NUMBER, PATH, WHOLE, WORD, Machine, check_number, default, find_order, say
+from unmask.cli.common import (
+    NUMBER,
+    PATH,
+    WHOLE,
+    WORD,
+    Machine,
+    check_number,
+    default,
+    find_order,
+    say,
+    tell,
+    tell_json,
+)
 from unmask.core.errors import UserError
+from unmask.core.texts import check_characters, decode_text
 
 if TYPE_CHECKING:
     from unmask.denoisers.codec import Codec
@@ -100,27 +113,39 @@ class Sample:
         sampler: Sampler = self.sampler or "top-prob"
         if self.order is not None:
             sampler = load_order(find_order(self.order), self.machine.device)
-        generations = self.decoded(denoiser, prompts, sampler)
+        with Answers(prompts, lambda each: self.show(each, denoiser.codec)) as answers:
+            generations = self.decoded(denoiser, prompts, sampler, answers.take)
         if self.trace is not None:
             found = {self.name: generations}
             found |= {name: self.decoded(denoiser, prompts, name) for name in self.beside}
             self.write(self.trace, denoiser.codec, found)
-        for generation in generations:
-            if self.json:
-                print(json.dumps(as_json(generation, denoiser.codec, self.log_probs), ensure_ascii=False))
-            else:
-                text = " ".join((generation.text or "").splitlines())
-                print(f"{text}\t{generation.log_prob:.4f}" if self.log_probs else text)
         say(summary(generations))
         if self.trace is not None:
             say(f"wrote {self.trace}; see it with: unmask view {self.trace}")
+
+    def show(self, generation: "Generation | None", codec: "Codec") -> None:
+        """A response on stdout; for one that there is none of, nothing as JSON, else an empty line."""
+        if generation is None:
+            if not self.json:
+                tell("")
+        elif self.json:
+            tell_json(as_json(generation, codec, self.log_probs))
+        else:
+            text = " ".join((generation.text or "").splitlines())
+            tell(f"{text}\t{generation.log_prob:.4f}" if self.log_probs else text)
 
     @property
     def name(self) -> str:
         """What the trace calls the sampler whose responses are printed."""
         return "learned" if self.order is not None else self.sampler or "top-prob"
 
-    def decoded(self, denoiser: "TextDenoiser", prompts: list[str], sampler: "Sampler") -> "list[Generation]":
+    def decoded(
+        self,
+        denoiser: "TextDenoiser",
+        prompts: list[str],
+        sampler: "Sampler",
+        on_done: "Callable[[int, Generation], None] | None" = None,
+    ) -> "list[Generation]":
         """The responses of one sampler, shown while they are written if that is asked for."""
         from unmask.samplers.generate import decode
         from unmask.view.watch import Watch
@@ -139,6 +164,7 @@ class Sample:
                 log_probs=self.log_probs or (self.trace is not None and self.temperature > 0),
                 infill=self.infill,
                 on_step=on_step,
+                on_done=on_done,
                 batch=self.batch,
                 cache=self.cache,
                 exact=self.exact,
@@ -176,17 +202,58 @@ def check_beside(beside: Sequence[str], name: str, trace: Path | None) -> None:
         raise UserError(f"the trace would have `{twice}` twice; name each sampler once")
 
 
+class Answers:
+    """Responses as they are finished, shown in the order of their prompts: a context manager.
+
+    On the way out, whatever ended it, those are shown that had to wait for an earlier one; `show(None)` stands for it.
+    """
+
+    def __init__(self, prompts: Sequence[str], show: "Callable[[Generation | None], None]") -> None:
+        self.total, self.show = len(prompts), show
+        self.shown = 0
+        self._waiting: dict[int, Generation] = {}
+
+    def take(self, number: int, generation: "Generation") -> None:
+        """The response to prompt `number`."""
+        self._waiting[number] = generation
+        while self.shown in self._waiting:
+            self.show(self._waiting.pop(self.shown))
+            self.shown += 1
+
+    def __enter__(self) -> "Answers":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, BrokenPipeError):
+            return
+        count = self.shown + len(self._waiting)
+        for number in range(self.shown, max(self._waiting, default=-1) + 1):
+            self.show(self._waiting.get(number))
+        if 0 < count < self.total:
+            say(f"{count} of {self.total} responses are finished")
+
+
 def read_prompts(words: tuple[str, ...]) -> list[str]:
     """The prompts, `-` replaced by the lines of stdin that are not blank."""
     prompts: list[str] = []
     for word in words:
         if word == "-":
-            prompts += [line.rstrip("\n") for line in sys.stdin if line.strip()]
+            prompts += [line.rstrip("\r") for line in read_stdin().split("\n") if line.strip()]
         else:
             prompts.append(word)
     if not prompts:
         raise UserError('there is no prompt; give at least one, e.g. "Ana has 3 pens and buys 4. How many pens?"')
+    for number, prompt in enumerate(prompts, start=1):
+        check_characters(prompt, f"prompt {number}")
     return prompts
+
+
+def read_stdin() -> str:
+    """All of stdin, UTF-8 unless a mark at its beginning says otherwise, whatever this machine would take it for."""
+    bits = getattr(sys.stdin, "buffer", None)
+    return sys.stdin.read() if bits is None else decode_text(bits.read(), "stdin")
 
 
 def as_json(generation: "Generation", codec: "Codec", log_probs: bool) -> dict[str, Any]:

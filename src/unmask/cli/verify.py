@@ -1,10 +1,9 @@
 """`unmask bench --verify DIR`: do its records come out again?"""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmask.cli.common import Machine, say
+from unmask.cli.common import Machine, say, tell, tell_json
 from unmask.cli.orders import load_orders
 from unmask.core.errors import UserError
 
@@ -55,10 +54,10 @@ def verify_records(
             say(f"note: {name} {header.get(name)!r} there, {here[name]!r} here")
     differ = sum(bool(replay.differences) for replay in replays)
     if as_json:
-        print(json.dumps([as_object(replay) for replay in replays], ensure_ascii=False))
+        tell_json([as_object(replay) for replay in replays])
     else:
         for replay in replays:
-            print(as_line(replay))
+            tell(as_line(replay))
     say(f"{len(replays) - differ} of {len(replays)} records come out again")
     if differ:
         raise SystemExit(1)

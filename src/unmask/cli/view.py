@@ -1,13 +1,12 @@
 """`unmask view`: a trace or the records of a bench as a page for the browser."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from unmask.cli.common import PATH, default, say
+from unmask.cli.common import PATH, default, say, tell, tell_json
 from unmask.core.errors import UserError
 
 
@@ -51,9 +50,9 @@ class View:
         if self.json:
             kind = "trace" if isinstance(source, TraceFile) else "records"
             about = {"html": str(out), "kind": kind, "bytes": out.stat().st_size}
-            print(json.dumps(about | {"prompts": page.prompts, "notes": page.notes}))
+            tell_json(about | {"prompts": page.prompts, "notes": page.notes})
         else:
-            print(out)
+            tell(out)
 
 
 def page_path(file: Path, trace: bool) -> Path:

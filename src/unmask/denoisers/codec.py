@@ -24,6 +24,7 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
+from unmask.core.texts import check_characters
 from unmask.denoisers.chat import ChatTemplate, Conversation, check_conversation
 from unmask.denoisers.letters import Hidden, without_prefix
 from unmask.denoisers.marks import MARK, read_marks
@@ -256,6 +257,7 @@ class Codec:
 
     def _encode_hidden(self, text: str, names: Mapping[str, str], within: bool = False) -> list[int]:
         """Token ids of a text in which single signs stand for the `names` that are letters."""
+        check_characters(text, "a text")
         found: list[int] = []
         for piece in re.split(f"([{''.join(names)}])", text) if names else [text]:
             if piece in names:

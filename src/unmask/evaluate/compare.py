@@ -9,7 +9,7 @@ from rich.table import Table
 from unmask.core.errors import UserError
 from unmask.evaluate.paired import holm, paired
 from unmask.evaluate.records import Usable, find_records, usable
-from unmask.evaluate.table import tested_seed
+from unmask.evaluate.table import plain, tested_seed
 from unmask.evaluate.tally import Cell, Judged, Tallies, Tally
 
 READ_ONLY = ("denoiser", "dtype", "device", "torch", "package", "commit")  # may differ; said where they do
@@ -197,5 +197,5 @@ def render_compared(rows: Sequence[Compared]) -> Table:
             str(row.only_second),
             *("" if value is None else f"{value:.2g}" for value in (row.p, row.holm)),
         ]
-        shown.add_row(*(cell.replace("[", r"\[") for cell in cells))
+        shown.add_row(*plain(cells))
     return shown

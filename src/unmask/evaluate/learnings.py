@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from unmask.core.digest import digest
-from unmask.evaluate.table import TableRow, tested_seed
+from unmask.evaluate.table import TableRow, plain, tested_seed
 
 NOT_RECIPE = ("seed", "device", "accumulate", "workers")  # settings that change an order by chance or rounding only
 
@@ -113,10 +113,8 @@ def render_learnings(rows: Sequence[LearningsRow]) -> Table | None:
         shown.add_column(name, justify="right")
     for row in rows:
         span = f"{100 * row.accuracy_min:.1f} to {100 * row.accuracy_max:.1f}"
-        shown.add_row(
-            ", ".join(row.labels), str(row.budget), " ".join(map(str, row.seeds)), row.tested,
-            f"{row.steps_mean:.2f}", f"{100 * row.accuracy_mean:.1f} ({span})",
-        )  # fmt: skip
+        cells = [", ".join(row.labels), str(row.budget), " ".join(map(str, row.seeds)), row.tested]
+        shown.add_row(*plain([*cells, f"{row.steps_mean:.2f}", f"{100 * row.accuracy_mean:.1f} ({span})"]))
     return shown
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from unmask.core.files import write_json
-from unmask.evaluate.table import TableRow, tested_seed
+from unmask.evaluate.table import TableRow, plain, tested_seed
 
 
 class FamilyRow(NamedTuple):
@@ -111,7 +111,7 @@ def render_families(rows: Sequence[TableRow]) -> Table | None:
         span = f"{row.tpf_min:.2f} to {row.tpf_max:.2f}"
         cells = [row.family, str(row.points), span, f"{100 * row.best:.1f}"]
         cells.append("" if row.aup is None else f"{row.aup:.0f}")
-        shown.add_row(*cells, style="bold" if row.learned else None)
+        shown.add_row(*plain(cells), style="bold" if row.learned else None)
     return shown
 
 
@@ -129,5 +129,5 @@ def render_seeds(rows: Sequence[TableRow]) -> Table | None:
         lowest, highest = 100 * row.accuracy_min, 100 * row.accuracy_max
         cells = [row.sampler, str(row.budget), " ".join(map(str, row.seeds)), f"{row.steps_mean:.2f}", f"{row.tpf:.2f}"]
         cells.append(f"{100 * row.accuracy_mean:.1f} ({lowest:.1f} to {highest:.1f})")
-        shown.add_row(*cells, style="bold" if row.learned else None)
+        shown.add_row(*plain(cells), style="bold" if row.learned else None)
     return shown

@@ -7,8 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from unmask.core.files import write_json
+from unmask.core.texts import one_line
 from unmask.evaluate.family import family
 from unmask.evaluate.metrics import Point, area_under_parallelism, retention, tokens_per_forward, wilson
 from unmask.evaluate.paired import holm, paired
@@ -258,7 +260,7 @@ def render(rows: Sequence[TableRow], title: str | None = None) -> Table:
     names = ["budget", *(["seed"] if seeds else []), "steps", "NFE", "TPF", "accuracy %"]
     areas = any(row.aup is not None for row in rows)
     names += [*(["kept %"] if kept else []), *(["AUP"] if areas else []), "seconds"]
-    for name in [*names, *(_heading(rows) if compared else [])]:
+    for name in plain([*names, *(_heading(rows) if compared else [])]):
         shown.add_column(name, justify="right")
     for row in rows:
         cells = [
@@ -275,9 +277,13 @@ def render(rows: Sequence[TableRow], title: str | None = None) -> Table:
         ]
         if compared:
             cells += _against(row.versus) if row.versus else ["", "", ""]
-        # square brackets are markup to rich
-        shown.add_row(*(cell.replace("[", r"\[") for cell in cells), style="bold" if row.learned else None)
+        shown.add_row(*plain(cells), style="bold" if row.learned else None)
     return shown
+
+
+def plain(cells: Iterable[str]) -> list[Text]:
+    """Cells of a table as they are: no square bracket is markup, and nothing in them steers a terminal."""
+    return [Text(one_line(cell)) for cell in cells]
 
 
 def _heading(rows: Sequence[TableRow]) -> list[str]:

@@ -90,6 +90,7 @@ def decode(
     exact: bool = False,
     template: str | None = None,
     split_special_tokens: bool = False,
+    on_done: Callable[[int, Generation], None] | None = None,
 ) -> list[Generation]:
     """Write a response to every prompt, each in at most `budget` denoiser calls.
 
@@ -115,6 +116,7 @@ def decode(
              text with `{prompt}` in it. The denoiser's own unless given. Conversations are always turns.
     split_special_tokens: the names of special tokens in a prompt are letters, as in training data; unless given they
              become those tokens, as in transformers.
+    on_done: called with the place in `prompts` of each response, and the response, when its batch is finished.
 
     Raises UserError that says which argument was wrong and what would be right.
     """
@@ -156,6 +158,8 @@ def decode(
         for row, place in enumerate(index.tolist()):
             prompt = None if texts is None else texts[place]
             done[place] = _generation(part, decoded, row, prompt=prompt, codec=codec, infill=infill, stops=stops)
+            if on_done is not None:
+                on_done(place, done[place])
     return [done[place] for place in range(len(done))]
 
 

@@ -14,7 +14,6 @@ of train; no question of validation or test is ever in train. Training rows whos
 64 tokens are left out; validation and test keep them, as only the final number is judged.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from typing import Any
 
 from unmask.core.errors import UserError
 from unmask.tasks.base import Example, check_split, extract_final, rough_length
-from unmask.tasks.lines import Parsed, numbered_lines, parse_rows, read_text
+from unmask.tasks.lines import Parsed, numbered_lines, parse_object, parse_rows, read_text
 
 HUB = "openai/gsm8k"
 RESPONSE_LENGTH = 64
@@ -45,9 +44,7 @@ def make_example(name: str, question: object, solution: object) -> Example:
 
 def parse_json(name: str, line: str) -> Example:
     """An example from a line of train.jsonl or test.jsonl."""
-    record: Any = json.loads(line)
-    if not isinstance(record, dict):
-        raise ValueError("not a JSON object")
+    record = parse_object(line)
     return make_example(name, record.get("question"), record.get("answer"))
 
 

@@ -1,11 +1,15 @@
 """Read rows that people wrote: skip the bad ones, count them, show the first, refuse a file full of them."""
 
+import json
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from unmask.core import texts
+from unmask.core.entries import article
 from unmask.core.errors import UserError
+from unmask.core.texts import check_characters
 
 MOST_BAD = 0.05  # above this share the file is not what it was taken for
 
@@ -21,9 +25,9 @@ class Parsed(NamedTuple, Generic[Row]):
 
 
 def read_text(path: Path, task: str) -> str:
-    """The file as text, bytes that are not UTF-8 replaced. Raises UserError if it is missing or empty."""
+    """The file as text, by `core.texts.decode_text`. Raises UserError if it is missing, empty or no text."""
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        text = texts.read_text(path)
     except OSError as error:
         raise UserError(f"task `{task}` cannot read {path}: {error.strerror or error}") from error
     if not text.strip():
@@ -53,6 +57,26 @@ def parse_rows(path: Path, rows: Iterable[tuple[int, Raw]], parse: Callable[[int
     if skipped:
         warnings.warn(f"skipped {skipped} of {total} rows; the first is {first}", stacklevel=2)
     return Parsed(kept, skipped)
+
+
+def parse_object(line: str) -> dict[str, Any]:
+    """The JSON object on a line. Raises ValueError where it is something else, holds NaN or half a character."""
+    record = json.loads(line, parse_constant=_no_number)
+    if not isinstance(record, dict):
+        raise ValueError(f"not a JSON object but {article(record)}")
+    return whole(record)
+
+
+def whole(record: dict[str, Any]) -> dict[str, Any]:
+    """The same. Raises ValueError where a text in it holds half a character."""
+    for name, value in record.items():
+        if isinstance(value, str):
+            check_characters(value, f"`{name}`")
+    return record
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:

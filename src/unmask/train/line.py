@@ -7,6 +7,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from unmask.core.texts import one_line
+
 PLAIN_EVERY = 30.0  # seconds between lines when nobody watches a terminal
 
 
@@ -21,8 +23,9 @@ class Line:
         self.began = self._last_plain = time.monotonic()
         self.console = Console(stderr=True)
         self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"), TimeRemainingColumn(), console=self.console, transient=True,
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False), TimeRemainingColumn(),
+            console=self.console, transient=True,
         )  # fmt: skip
         self._bar = self.progress.add_task(title, total=total, completed=start, note="")
         if self.console.is_terminal:
@@ -30,7 +33,7 @@ class Line:
 
     def show(self, done: int, note: str, total: int | None = None) -> None:
         """`done` of `total` (of what was said before if None), and a few words."""
-        self.total = self.total if total is None else total
+        self.total, note = self.total if total is None else total, one_line(note)
         self.progress.update(self._bar, completed=done, total=self.total, note=note)
         now = time.monotonic()
         if not self.console.is_terminal and now - self._last_plain > PLAIN_EVERY:

@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from unmask.core.texts import one_line
 from unmask.denoisers.codec import Codec
 from unmask.samplers.decode import Step
 from unmask.samplers.trace import pieces
@@ -67,7 +68,7 @@ class Watch:
 
     def prompt(self, number: int) -> Text:
         """What is answered."""
-        return Text(f"{number + 1}. {printable(self.prompts[number])}", style="dim")
+        return Text(f"{number + 1}. {one_line(self.prompts[number])}", style="dim")
 
     def text(self, number: int) -> Text:
         """The response so far, each token in the colour of its step, those of the last step underlined."""
@@ -79,7 +80,7 @@ class Watch:
                 shown.append("_", style="dim")
             elif token not in self.codec.end_tokens:
                 style = COLOURS[(at - 1) % len(COLOURS)]
-                shown.append(printable(text), style=f"bold underline {style}" if at == last else style)
+                shown.append(one_line(text), style=f"bold underline {style}" if at == last else style)
         return shown
 
     def __enter__(self) -> "Watch":
@@ -92,8 +93,3 @@ class Watch:
     ) -> None:
         if self.live is not None:
             self.live.stop()
-
-
-def printable(text: str) -> str:
-    """The text without line ends and without what could steer a terminal."""
-    return "".join(char if char.isprintable() else " " if char.isspace() else "�" for char in text)

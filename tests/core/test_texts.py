@@ -1,0 +1,61 @@
+import codecs
+import json
+
+import pytest
+
+from unmask.core.errors import UserError
+from unmask.core.texts import check_characters, decode_text, json_line, one_line, printable
+
+TEXT = "Ana has ½ a café.\r\n第二行\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_text_is_read_whatever_its_mark_says(encoding):
+    assert decode_text(TEXT.encode(encoding), "it") == TEXT
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"), [(codecs.BOM_UTF16_BE, "utf-16-be"), (codecs.BOM_UTF32_BE, "utf-32-be")]
+)
+def test_big_endian_marks_are_read_too(mark, encoding):
+    assert decode_text(mark + TEXT.encode(encoding), "it") == TEXT
+
+
+def test_no_bytes_are_no_text():
+    assert decode_text(b"", "it") == decode_text(codecs.BOM_UTF8, "it") == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"one\ntwo caf\xe9\n", "it is not UTF-8: byte 0xe9 in line 2 begins no character; if it is latin-1"),
+        (b"\xff\xfea\x00\x00\xd8a\x00", "it is not UTF-16-LE: byte 0x00"),
+        ("Ana has pens".encode("utf-16-le"), "it looks like UTF-16 without the mark"),
+    ],
+)
+def test_bytes_that_are_no_text_are_named_with_their_place(data, said):
+    with pytest.raises(UserError, match=said):
+        decode_text(data, "it")
+
+
+def test_half_a_character_is_named():
+    with pytest.raises(UserError, match=r"prompt 2 holds half a character \(\\udce9 at place 4\)"):
+        check_characters("caf\udce9", "prompt 2")
+    check_characters("café 👩‍👩‍👧", "prompt 2")
+
+
+STEERING = ["\x1b[31mred", "\x07", "\x9b2J", "\u202egnp.exe", "\u2066x", "\x00", "\x7f", "a\rb", "\ud800", "\u2028"]
+
+
+@pytest.mark.parametrize("text", STEERING)
+def test_nothing_that_steers_a_terminal_is_printed(text):
+    for shown in (printable(text), one_line(text), json_line(text)):
+        assert not {char for char in shown if char in text and not char.isprintable()}
+    assert json.loads(json_line([text])) == [text]
+    json_line(text).encode()
+
+
+@pytest.mark.parametrize("text", ["plain", "½ café 第二行", "👩‍👩‍👧", "a\tb\nc", "x\\[/foo]", "سلام‌ها"])
+def test_everything_else_is_printed_as_it_is(text):
+    assert printable(text) == text
+    assert one_line(text) == text.replace("\t", " ").replace("\n", " ")
