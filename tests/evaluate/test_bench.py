@@ -248,3 +248,11 @@ def test_exact_records_say_so_and_are_not_mixed_with_others(text_denoiser, task,
     with pytest.raises(UserError, match="decode exactly without compiling"):
         bench(replace(text_denoiser, multiple=16), task, "test", exact=True, **options | {"out": tmp_path / "other"})
     assert not (tmp_path / "other").exists(), "refused before anything is made"
+
+
+@pytest.mark.slow
+def test_against_is_found_by_what_it_means(small):
+    rows = small(samplers=["iid"], budgets=[3], sweeps=["threshold.level=0.80,0.90"], against="threshold:level=0.9@12")
+    assert {row.versus.sampler for row in rows if row.versus} == {"threshold:level=0.90"}
+    with pytest.raises(UserError, match=r"unknown sampler of this bench `threshold:level=0\.7`"):
+        small(samplers=["iid"], budgets=[3], sweeps=["threshold.level=0.80,0.90"], against="threshold:level=0.7")

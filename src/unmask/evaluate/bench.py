@@ -14,6 +14,7 @@ from unmask.denoisers.codec import OWN
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.family import ONE_PER_STEP
 from unmask.evaluate.learnings import learnings_of, over_learnings, reported_only, to_json
+from unmask.evaluate.meaning import named
 from unmask.evaluate.pinned import Pinned, parse_pinned
 from unmask.evaluate.problems import Problem, first_problems
 from unmask.evaluate.records import Key, Record, make_header
@@ -229,7 +230,11 @@ def _reference(
     reference = parse_pinned(against)
     specs = dict.fromkeys([*orders, *(each.spec for each in pinned), *one_per_step])
     labels = [name + ONE_PER_STEP for name in one_per_step if name in orders]
-    bare = (spec.partition(":")[0] for spec in specs)
+    bare = [spec.partition(":")[0] for spec in specs]
+    if reference.spec in bare and reference.spec not in specs:
+        return reference  # stands for the sampler with any options
+    if (same := named(reference.spec, [*specs, *labels])) is not None:
+        return reference._replace(spec=same)
     check_name(reference.spec, dict.fromkeys([*specs, *labels, *bare]), "sampler of this bench")
     return reference
 

@@ -1,12 +1,13 @@
 """Two records files side by side: what each sampler gained or lost between two runs, on the examples both have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.table import Table
 
 from unmask.core.errors import UserError
+from unmask.evaluate.meaning import named
 from unmask.evaluate.paired import holm, paired
 from unmask.evaluate.records import Usable, find_records, usable
 from unmask.evaluate.table import plain, tested_seed
@@ -57,7 +58,7 @@ def compare(first: Path, second: Path) -> Comparison:
     names = str(find_records(first)), str(find_records(second))
     _check_same_question(one, other, names)
     notes = [*one.problems, *other.problems, *_differences(one.file.header, other.file.header)]
-    cells, others = mine.cells, theirs.cells
+    cells, others = mine.cells, _as_spelled(theirs.cells, mine.cells)
     shared = [cell for cell in cells if cell in others]
     if not shared:
         raise UserError(
@@ -115,6 +116,12 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 24 else f"{text[:12]}...{text[-6:]}" if text.endswith("-dirty") else f"{text[:12]}..."
+
+
+def _as_spelled(cells: Mapping[Cell, Tally], like: Iterable[Cell]) -> dict[Cell, Tally]:
+    """The cells under the names of `like` where they mean the same sampler."""
+    names = list(dict.fromkeys(name for name, _, _ in like))
+    return {(named(name, names) or name, budget, seed): found for (name, budget, seed), found in cells.items()}
 
 
 def _listed(cells: Sequence[Cell] | Mapping[Cell, Any]) -> str:

@@ -12,6 +12,7 @@ from rich.text import Text
 from unmask.core.files import write_json
 from unmask.core.texts import one_line
 from unmask.evaluate.family import family
+from unmask.evaluate.meaning import meaning
 from unmask.evaluate.metrics import Point, area_under_parallelism, retention, tokens_per_forward, wilson
 from unmask.evaluate.paired import holm, paired
 from unmask.evaluate.pinned import Pinned
@@ -192,16 +193,13 @@ def _tested(
 
 
 def references(rows: Sequence[TableRow], against: Pinned | None = None) -> list[int]:
-    """Which rows the others are tested against: `against`, by its whole spec or else its bare name."""
+    """Which rows the others are tested against: `against`, as it is spelled, or its bare name, or what it means."""
     if against is None:
         return [place for place, row in enumerate(rows) if row.learned]
-    exact = any(row.sampler == against.spec for row in rows)
-    return [
-        place
-        for place, row in enumerate(rows)
-        if (row.sampler if exact else row.sampler.partition(":")[0]) == against.spec
-        and against.budget in (None, row.budget)
-    ]
+    spelled = [place for place, row in enumerate(rows) if row.sampler == against.spec]
+    bare = [place for place, row in enumerate(rows) if row.sampler.partition(":")[0] == against.spec]
+    meant = [place for place, row in enumerate(rows) if meaning(row.sampler) == meaning(against.spec)]
+    return [place for place in spelled or bare or meant if against.budget in (None, rows[place].budget)]
 
 
 def matching(row: TableRow, order: TableRow) -> bool:
