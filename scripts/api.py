@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -86,15 +87,33 @@ def page() -> str:
 
 
 def modules() -> list[str]:
-    """Every module; the package's `__all__` would hide all but its own names from pdoc."""
+    """Every module; the package's `__all__` would hide all but its own names from pdoc.
+
+    Those that stand on another program's side of the fence are left out where that program is not installed.
+    """
     found = [module.name for module in pkgutil.walk_packages(unmask.__path__, "unmask.")]
-    return ["unmask", *(name for name in found if not name.endswith("__main__"))]
+    return ["unmask", *(name for name in found if can_be_imported(name))]
+
+
+def can_be_imported(name: str) -> bool:
+    """False if a module of somebody else is missing, or if importing it runs it; what is wrong with ours is raised."""
+    if name.endswith("__main__"):
+        return False
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "unmask").partition(".")[0] == "unmask":
+            raise
+        return False
+    return True
 
 
 def build(folder: Path, names: Iterable[str]) -> None:
-    """Pages of these modules."""
+    """Pages of these modules; the others of their packages, which pdoc would bring along, are left out."""
     from pdoc import pdoc
 
+    every = [module.name for module in pkgutil.walk_packages(unmask.__path__, "unmask.")]
+    names = [*names, *(f"!{re.escape(name)}$" for name in every if not can_be_imported(name))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a package brings its modules along, and they are named as well
         pdoc(*names, output_directory=folder)

@@ -160,7 +160,9 @@ class Learn:
         for budget in self.budgets:
             check_number("--budgets", budget, 1)
         self.machine.apply()
-        self.config()
+        from unmask.train.learn_config import check
+
+        check(self.config())
 
     @property
     def when_stopped(self) -> str:

@@ -46,7 +46,7 @@ def as_diffusers_scheduler(
         from unmask.serve.block_scheduler import UnmaskScheduler
     except ImportError as error:
         raise UserError(
-            f"this needs diffusers with BlockRefinementScheduler: pip install 'unmask[diffusers]' ({error})"
+            f"this needs diffusers with BlockRefinementScheduler: pip install 'diffusers>=0.42' ({error})"
         ) from error
     scheduler = UnmaskScheduler(
         sampler=sampler if isinstance(sampler, str) else type(sampler).__name__,

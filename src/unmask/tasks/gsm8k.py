@@ -122,7 +122,7 @@ def _from_hub() -> GradeSchoolMath:
         from datasets import load_dataset
     except ImportError as error:
         raise UserError(
-            f"task `gsm8k` without data needs the `datasets` library: pip install 'unmask[hf]', {instead}"
+            f"task `gsm8k` without data needs the `datasets` library: pip install datasets, {instead}"
         ) from error
     try:
         loaded: Mapping[str, Any] = load_dataset(HUB, "main")

@@ -33,7 +33,7 @@ def add_factors(network: nn.Module, rank: int, seed: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise UserError("denoiser_update lora needs peft; install it with `pip install 'unmask[train]'`") from error
+        raise UserError("denoiser_update lora needs peft; install it with `pip install peft`") from error
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(TARGETS))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -269,7 +269,7 @@ def open_processes(device: str) -> Processes:
     except ImportError as error:
         raise UserError(
             f"this run was started as {world_size()} processes, which needs accelerate; "
-            "install it with `pip install 'unmask[train]'`, or start the run as one process"
+            "install it with `pip install accelerate`, or start the run as one process"
         ) from error
     if device not in SHARED_DEVICES:
         raise UserError(

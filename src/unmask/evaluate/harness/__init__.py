@@ -1,4 +1,4 @@
-"""A denoiser with its sampler as a model of EleutherAI's lm-evaluation-harness (`pip install 'unmask[eval]'`).
+"""A denoiser with its sampler as a model of EleutherAI's lm-evaluation-harness (`pip install lm-eval`).
 
     python -m unmask.evaluate.harness --model unmask --tasks gsm8k \
         --model_args denoiser=wordprob,budget=8

@@ -32,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
     try:
         if find_spec("lm_eval") is None:
-            raise UserError("lm-evaluation-harness is not installed: pip install 'unmask[eval]'")
+            raise UserError("lm-evaluation-harness is not installed: pip install lm-eval")
         if words[:1] == ["local-task"]:
             local_task(words[1:])
         else:
