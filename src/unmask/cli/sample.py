@@ -89,6 +89,7 @@ class Sample:
     def check(self) -> None:
         """Raise UserError on what can be seen to be wrong before anything is loaded."""
         check_number("--budget", self.budget, 1)
+        check_number("--temperature", self.temperature, 0)
         if self.order is not None and self.sampler is not None:
             raise UserError("give --order or --sampler, not both")
         check_samplers(*([self.sampler] if self.sampler is not None else []), *self.beside)
