@@ -234,3 +234,31 @@ def test_a_file_says_what_it_is_or_nothing(tmp_path):
     assert not says(tmp_path / "none.json", format="ours")
     (tmp_path / "b.json").write_text("[")
     assert not says(tmp_path / "b.json", format=None)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "pointer of git-lfs.*git lfs pull"),
+        (b"<!DOCTYPE html>\n<html>", "web page"),
+        (b"  <html><body>429", "web page"),
+        (b"\x1f\x8b\x08", "gzip"),
+        ('{"a": 1}'.encode("utf-16"), "UTF-16"),
+        (b"PK\x03\x04", "zip archive"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "digits"),
+        (b"[" * 100_000, "recursion|depth"),
+        (b'{"a": 1', "Expecting"),
+        (b'{"a": "\xff"}', "utf-8"),
+    ],
+)
+def test_what_is_no_json_is_named_for_what_it_is(tmp_path, content, said):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match=rf"config\.json is damaged: .*(?i:{said})") as caught:
+        read_json(tmp_path / "config.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mark_of_byte_order_is_no_damage(tmp_path):
+    (tmp_path / "config.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(tmp_path / "config.json") == {"a": 1}

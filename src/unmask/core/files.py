@@ -150,11 +150,41 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"there is no {path.name} in {path.parent}; is this the folder you meant?")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark of its order
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:  # the last: nested absurdly deep
-        raise UserError(f"{path} is damaged: {error}; copy it again from where it came") from error
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, thousands of digits; nested absurdly deep
+        what = seems(path) or str(error).partition(";")[0]
+        raise UserError(f"{path} is damaged: {what}; copy it again from where it came") from error
     if not isinstance(value, dict):
         raise UserError(f"{path} holds a {type(value).__name__}, not an object; is this the file you meant?")
     return value
+
+
+# What often stands where something else was to be: how it begins, what it is, what to do.
+SEEMS = (
+    (b"version https://git-lfs", "it is a pointer of git-lfs and not the file itself; run `git lfs pull` where it is"),
+    (b"<!doctype", "it is a web page (HTML); fetch the file itself, not the page about it"),
+    (b"<html", "it is a web page (HTML); fetch the file itself, not the page about it"),
+    (b"<?xml", "it is XML, most likely the answer of a server; fetch the file again"),
+    (b"gguf", "it is GGUF, quantised for llama.cpp; give the checkpoint it was made from"),
+    (b"pk\x03\x04", "it is a zip archive, most likely weights pickled by torch.save"),
+    (b"\x80\x02", "it is a pickle, most likely weights saved by torch.save"),
+    (b"\x80\x04", "it is a pickle, most likely weights saved by torch.save"),
+    (b"\x1f\x8b", "it is compressed by gzip; unpack it first"),
+    (b"\xff\xfe", "it is UTF-16; save it as UTF-8"),
+    (b"\xfe\xff", "it is UTF-16; save it as UTF-8"),
+)
+
+
+def seems(path: Path) -> str | None:
+    """What a file is that is not what was expected, and what to do; None where nobody knows."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except OSError:
+        return None
+    if not start:
+        return "it is empty; fetch it again"
+    begin = start.lstrip().lower()
+    return next((what for mark, what in SEEMS if begin.startswith(mark)), None)
