@@ -163,6 +163,54 @@ WRONGS = {
         change_config(lambda c: c["network"].update(experts=8)),
         r"config\.json has unknown network entries \['experts'\]",
     ),
+    "layers that are not stored": (
+        change_config(lambda c: c["network"].update(layers=9999)),
+        r"does not fit config\.json: of 9999 layers it holds \d, blocks\.\d is missing",
+    ),
+    "more layers than there can be": (
+        change_config(lambda c: c["network"].update(layers=1_000_000)),
+        r"layers must be at most 10,000, got 1000000",
+    ),
+    "half a layer": (change_config(lambda c: c["network"].update(layers=1.5)), r"layers must be a whole .* 1\.5"),
+    "true for a number": (change_config(lambda c: c["network"].update(heads=True)), r"heads must be a whole .* True"),
+    "a number for true": (change_config(lambda c: c["network"].update(tied=1)), r"tied must be true or false, got 1"),
+    "a base as text": (change_config(lambda c: c["network"].update(rope_base="x")), r"rope_base must be .* 'x'"),
+    "a base below one": (change_config(lambda c: c["network"].update(rope_base=-1e4)), r"rope_base must be .* -1"),
+    "an epsilon that is NaN": (
+        change_config(lambda c: c["network"].update(norm_eps=float("nan"))),
+        r"norm_eps must be a number of at least 0, got nan",
+    ),
+    "a negative epsilon": (change_config(lambda c: c["network"].update(norm_eps=-1e-5)), r"norm_eps must be .* -1e-05"),
+    "an infinite base": (change_config(lambda c: c["network"].update(rope_base=1e999)), r"rope_base must be .* inf"),
+    "a huge width": (change_config(lambda c: c["network"].update(width=10**30)), r"width must be a whole number"),
+    "tensors too large to count": (
+        change_config(lambda c: c["network"].update(vocabulary=2**31 - 1, width=2**31 - 4, heads=2)),
+        r"too large to count|does not fit config\.json|has \d+ tokens",
+    ),
+    "an architecture that is a list": (change_config(lambda c: c.update(architecture=[])), r"of architecture \[\]"),
+    "an architecture nobody knows": (change_config(lambda c: c.update(architecture="moe")), r"of architecture 'moe'"),
+    "an entry more at the top": (change_config(lambda c: c.update(rope=1)), r"has unknown entries \['rope'\]"),
+    "a response length that is true": (
+        change_config(lambda c: c.update(response_length=True)),
+        r"response_length cannot be True",
+    ),
+    "a card that is a list": (change_config(lambda c: c.update(card=[1])), r"card cannot be \[1\]"),
+    "a number of 5,000 digits": (
+        lambda saved: (saved / "config.json").write_text('{"format": ' + "1" * 5000 + "}"),
+        r"config\.json is damaged: .*digits",
+    ),
+    "weights as whole numbers": (
+        change_weights(lambda w: w.update({"norm.weight": w["norm.weight"].to(torch.int8)})),
+        r"norm\.weight is stored as I8, not as one of F64",
+    ),
+    "a weight that is no number": (
+        change_weights(lambda w: w["norm.weight"].view(-1)[2:3].fill_(float("nan"))),
+        r"norm\.weight with 1 values that are NaN and 0 that are infinite",
+    ),
+    "a token beyond the embedding": (
+        lambda saved: edit(saved / "tokenizer.json", lambda t: t["model"]["vocab"].update({"zzz": 10**6})),
+        r"has \d+ tokens but the embedding|'zzz' at 1000000 but the embedding has",
+    ),
     "no network": (change_config(lambda c: c.pop("network")), r"config\.json is damaged: it has no `network`"),
     "no response length": (
         change_config(lambda c: c.pop("response_length")),
@@ -193,6 +241,26 @@ WRONGS = {
         r"mask token of .*tokenizer\.json is 2 but .*config\.json says 7",
     ),
 }
+
+
+@pytest.mark.parametrize("row", [0, -1])
+def test_a_stored_head_that_differs_from_a_tied_embedding_is_kept(saved, row):
+    def give_a_head(weights):
+        weights["head.weight"] = weights["embed.weight"].clone()
+        weights["head.weight"][row, 3] += 1
+
+    change_weights(give_a_head)(saved)
+    network = load_folder(saved).network
+    assert not network.config.tied
+    assert torch.equal(network.head.weight, load_file(saved / "model.safetensors")["head.weight"])
+    assert not torch.equal(network.head.weight, network.embed.weight)
+
+
+def test_a_stored_head_that_is_the_embedding_stays_tied(saved):
+    change_weights(lambda w: w.update({"head.weight": w["embed.weight"].clone()}))(saved)
+    network = load_folder(saved).network
+    assert network.head.weight is network.embed.weight
+    assert network.config.tied
 
 
 @pytest.mark.parametrize("wrong", WRONGS)

@@ -75,3 +75,96 @@ def test_what_the_hub_says_becomes_a_sentence(monkeypatch, kind: type[Exception]
     with pytest.raises(UserError, match=said) as caught:
         find_path("someone/denoiser")
     assert "\n" not in str(caught.value)
+
+
+# ---- what people write
+
+
+@pytest.mark.parametrize(
+    ("written", "name", "revision"),
+    [
+        ("someone/denoiser", "someone/denoiser", None),
+        ("https://huggingface.co/someone/denoiser", "someone/denoiser", None),
+        ("https://huggingface.co/someone/denoiser/", "someone/denoiser", None),
+        ("http://www.huggingface.co/someone/denoiser?library=x#top", "someone/denoiser", None),
+        ("huggingface.co/someone/denoiser", "someone/denoiser", None),
+        ("https://hf.co/someone/denoiser/tree/main", "someone/denoiser", "main"),
+        ("https://huggingface.co/someone/denoiser/tree/refs%2Fpr%2F3", "someone/denoiser", "refs/pr/3"),
+        ("https://huggingface.co/someone/denoiser/commit/abc123", "someone/denoiser", "abc123"),
+        ("https://huggingface.co/gpt2", "gpt2", None),
+        ("hf://someone/denoiser", "someone/denoiser", None),
+        ("hf://someone/denoiser@v2", "someone/denoiser", "v2"),
+    ],
+)
+def test_an_address_of_the_hub_is_its_repository(monkeypatch, tmp_path, written, name, revision) -> None:
+    asked = []
+
+    def fetch(name: str, revision: str | None = None, **patterns: list[str]) -> str:
+        asked.append((name, revision))
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    assert find_path(written) == tmp_path
+    assert asked == [(name, revision)]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("https://example.org/model", "is not on the hub; fetch it yourself"),
+        ("https://huggingface.co/datasets/a/b", "is no model of the hub"),
+        ("https://huggingface.co/spaces/a/b", "is no model of the hub"),
+        ("https://huggingface.co/", "is no model of the hub"),
+        ("https://huggingface.co/a/b/c/d", "is no model of the hub"),
+        ("https://huggingface.co/a/b/blob/main/sub/m.safetensors", "hf download a/b sub/m.safetensors"),
+        ("https://huggingface.co/a/b/resolve/main/model.safetensors", "hf download a/b model.safetensors"),
+        ("https://huggingface.co/a/b/tree/main/sub", "hf download a/b sub"),
+        ("https://huggingface.co/a/b/discussions", "is no model of the hub"),
+        ("model.safetensors", "there is no file model.safetensors"),
+        ("missing.bin", "there is no file missing.bin"),
+        ("mdm-170M.safetensors", "there is no file mdm-170M.safetensors"),
+        ("runs/mdm.safetensors", "there is no file runs/mdm.safetensors"),
+        ("./owner/name", "there is no folder ./owner/name"),
+        ("../name", "there is no folder ../name"),
+        ("~/nowhere/at/all", "there is no folder ~/nowhere/at/all"),
+        ("~nobody-of-this-name/x", "there is no folder"),
+        ("/nowhere", "there is no folder /nowhere"),
+        ("file:///nowhere", "there is no folder file:///nowhere"),
+        ("C:\\models\\x", "there is no folder"),
+        ("a\0b", "cannot be a path|unknown denoiser"),
+        ("x" * 5000, "cannot be a path|unknown denoiser"),
+    ],
+)
+def test_what_is_nowhere_is_not_looked_for_on_the_hub(monkeypatch, written: str, said: str) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **k: pytest.fail("the hub was asked"))
+    with pytest.raises(UserError, match=said) as caught:
+        find_path(written)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_folder_beside_others_is_not_looked_for_on_the_hub(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **k: pytest.fail("the hub was asked"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(UserError, match=r"there is no folder runs/missing \(runs is there\)"):
+        find_path("runs/missing")
+
+
+def test_a_home_a_file_address_and_a_folder_of_the_hubs_cache_are_read(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my models" / "x").mkdir(parents=True)
+    assert find_path("~/my models/x") == tmp_path / "my models" / "x"
+    assert find_path(f"file://{tmp_path}/my%20models/x") == tmp_path / "my models" / "x"
+    cache = tmp_path / "models--a--b"
+    for commit in ("111", "222"):
+        (cache / "snapshots" / commit).mkdir(parents=True)
+    with pytest.raises(UserError, match="cache with 2 snapshots and none is called the newest"):
+        find_path(str(cache))
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("222")
+    assert find_path(str(cache)) == cache / "snapshots" / "222"
+    assert find_path(f"{cache}/") == cache / "snapshots" / "222"
+    assert find_path(str(cache / "snapshots" / "111")) == cache / "snapshots" / "111"
+    (cache / "refs" / "main").write_text("../../../../etc")
+    (cache / "snapshots" / "111").rmdir()
+    assert find_path(str(cache)) == cache / "snapshots" / "222"

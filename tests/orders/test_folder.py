@@ -140,6 +140,27 @@ def without_a_weight(saved):
 WRONGS = {
     "a denoiser": (config(lambda c: c.update(format="unmask-denoiser")), r"config\.json is not a learned order"),
     "another version": (config(lambda c: c.update(version=9)), r"config\.json is of version 9, .* reads version 1"),
+    "half a layer": (config(lambda c: c["policy"].update(layers=1.5)), r"layers must be a whole number .* got 1\.5"),
+    "a million layers": (
+        config(lambda c: c["policy"].update(layers=1_000_000)), r"of 1000000 layers it holds \d, blocks\.\d is missing"
+    ),
+    "a width that is true": (config(lambda c: c["policy"].update(width=True)), r"width must be a whole number .* True"),
+    "a huge width": (config(lambda c: c["policy"].update(width=10**40)), r"width must be a whole number"),
+    "an entry more": (config(lambda c: c.update(policie={})), r"has unknown entries \['policie'\]"),
+    "a card that is a text": (config(lambda c: c.update(card="x")), r"card cannot be 'x'"),
+    "a level that is NaN": (
+        config(lambda c: c.update(rules={"4": {"kind": "threshold", "level": float("nan")}})), r"level must be .* nan"
+    ),
+    "a level that is true": (
+        config(lambda c: c.update(rules={"4": {"kind": "threshold", "level": True}})), r"level must be .* True"
+    ),
+    "a kind that is a list": (config(lambda c: c.update(rules={"4": {"kind": []}})), r"decode rule"),
+    "a sharpness that is infinite": (
+        config(lambda c: c.update(rules={"4": {"sharpness": float("inf")}})), r"sharpness must be a number, got inf"
+    ),
+    "a number of 5,000 digits": (
+        lambda saved: (saved / "config.json").write_text('{"format": ' + "9" * 5000 + "}"), r"config\.json is damaged"
+    ),
     "no policy": (config(lambda c: c.pop("policy")), r"config\.json is damaged: it has no `policy`"),
     "an unknown entry": (
         config(lambda c: c["policy"].update(depth=2)),
@@ -187,3 +208,19 @@ def test_a_save_that_fails_halfway_leaves_the_old_folder_and_nothing_else(order,
         save_order(LearnedOrder(order.policy, {}, {}), saved)
     assert [path.name for path in saved.parent.iterdir()] == ["it"]
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_no_number_is_named(saved, value):
+    weights = load_file(saved / "model.safetensors")
+    weights["head.bias"][0] = value
+    save_file(weights, saved / "model.safetensors")
+    with pytest.raises(UserError, match=r"head\.bias with .* fetch it again, or take an earlier checkpoint"):
+        load_order(saved)
+
+
+def test_weights_as_whole_numbers_are_refused(saved):
+    weights = load_file(saved / "model.safetensors")
+    save_file(weights | {"head.bias": weights["head.bias"].int()}, saved / "model.safetensors")
+    with pytest.raises(UserError, match=r"head\.bias as torch\.int32"):
+        load_order(saved)

@@ -152,7 +152,10 @@ class Bench:
         check_split(self.split, task)
         processes = open_processes(self.machine.device)
         orders = load_orders(self.orders, processes.device)
-        denoiser = load_denoiser(name, processes.device, self.machine.torch_dtype, template=self.template)
+        denoiser = load_denoiser(
+            name, processes.device, self.machine.torch_dtype, template=self.template,
+            ignore_extra=self.machine.ignore_extra,
+        )  # fmt: skip
         denoiser = compiled(denoiser) if self.compile else denoiser
         slow = processes.from_main(lambda: self.slow(denoiser, task, orders, out))
         samplers = list(self.samplers)

@@ -85,6 +85,8 @@ class Machine:
     """CPU threads."""
     seed: Annotated[int, WHOLE] = 0
     """What every random draw derives from."""
+    ignore_extra: bool = False
+    """Leave out tensors of another library's checkpoint that are no part of its network, and are of no known use."""
 
     def say_if_slow(self, precision: str) -> None:
         """Warn of a preset in bfloat16 where it is emulated; one asked for by --dtype is warned of by `apply`."""

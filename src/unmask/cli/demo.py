@@ -83,7 +83,10 @@ class Demo:
         precision = resolve_precision(config.precision, self.machine.device)
         config = replace(config, seed=self.machine.seed, device=self.machine.device, precision=precision)
         task = make_task(config.task)
-        denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype)
+        machine = self.machine
+        denoiser = load_denoiser(
+            self.denoiser, machine.device, machine.torch_dtype, ignore_extra=machine.ignore_extra
+        )
         order = self.learned(denoiser, config, task)
         say(f"measuring it on {self.count} test problems")
         with Line("bench") as line:

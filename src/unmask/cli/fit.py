@@ -108,6 +108,8 @@ class Fit:
             given["precision"] = PRECISIONS[check_name(self.machine.dtype, PRECISIONS, "dtype to fit in")]
         if self.new_head:
             given["new_head"] = True
+        if self.machine.ignore_extra:
+            given["ignore_extra"] = True
         if self.mix or self.no_mix:
             given["mix"] = () if self.no_mix else self.mix
         if self.compile or self.no_compile:

@@ -28,6 +28,8 @@ class Inspect:
     """Positions of each, prompt and response together."""
     device: Annotated[str, WORD] = "cpu"
     """Where it is to fit: cpu, cuda, cuda:1."""
+    ignore_extra: bool = False
+    """Leave out tensors that are no part of the network, and are of no known use."""
     json: bool = False
     """Print one JSON object."""
 
@@ -39,7 +41,8 @@ class Inspect:
 
         check_given(self, 1, float("inf"), "rows", "positions")
         check_device(self.device)
-        found = examine(self.name, find_checkpoint(self.name), self.device, self.rows, self.positions)
+        checkpoint = find_checkpoint(self.name)
+        found = examine(self.name, checkpoint, self.device, self.rows, self.positions, self.ignore_extra)
         if self.json:
             needs = [need._asdict() for need in found.needs]
             tell_json(asdict(found) | {"needs": needs})
@@ -59,6 +62,8 @@ def lines(found: "Inspection") -> list[tuple[str, str]]:
         ("parameters", f"{found.parameters:,}, {shape}"),
         ("stored", f"{size(found.stored_bytes)} as {found.stored_dtype} in {files}"),
         ("vocabulary", f"{found.vocabulary:,}, mask token {found.mask_token}"),
+        *([("left out", ", ".join(found.left_out))] if found.left_out else []),
+        *([("adapter", found.adapter)] if found.adapter else []),
         ("context", f"{found.context:,} positions; a response gets {found.response_length} unless told otherwise"),
         ("template", template_words(found.template)),
         (f"on {found.device}", free),

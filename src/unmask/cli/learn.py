@@ -190,6 +190,7 @@ class Learn:
                 processes.device,
                 torch.bfloat16 if self.one_copy else stored,
                 template=self.template,
+                ignore_extra=self.machine.ignore_extra,
             ),
             config,
             self.out,

@@ -110,7 +110,11 @@ class Sample:
         from unmask.orders.folder import load_order
 
         prompts = read_prompts(self.prompts)
-        denoiser = load_denoiser(self.denoiser, self.machine.device, self.machine.torch_dtype, template=self.template)
+        machine = self.machine
+        denoiser = load_denoiser(
+            self.denoiser, machine.device, machine.torch_dtype, template=self.template,
+            ignore_extra=machine.ignore_extra,
+        )  # fmt: skip
         sampler: Sampler = self.sampler or "top-prob"
         if self.order is not None:
             sampler = load_order(find_order(self.order), self.machine.device)

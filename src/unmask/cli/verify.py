@@ -41,7 +41,8 @@ def verify_records(
     config = header.get("config") if isinstance(header.get("config"), dict) else {}
     dtype = DTYPES.get(entry(header, "dtype") or "", torch.float32) if machine.dtype is None else machine.torch_dtype
     name = named(denoiser_name or entry(asked, "denoiser"), "denoiser", path)
-    denoiser = load_denoiser(name, machine.device, dtype, template=entry(asked, "template"))
+    template = entry(asked, "template")
+    denoiser = load_denoiser(name, machine.device, dtype, template=template, ignore_extra=machine.ignore_extra)
     task = make_task(named(task_name or entry(config, "task"), "task", path), data or entry(asked, "data"))
     chosen = choose(records)
     wanted = orders or (tuple(asked.get("orders", ())) if asked and any(record.order for record in chosen) else ())

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unmask.core.draws import positions_from_first_valid
 from unmask.core.errors import UserError
-from unmask.denoisers.network import Network, begin_anew, check_sizes, table
+from unmask.denoisers.network import Network, begin_anew, check_shape, table
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -44,7 +44,7 @@ class BertConfig:
     tied: bool = True
 
     def __post_init__(self) -> None:
-        check_sizes(self, ("vocabulary", "context", "layers", "width", "heads", "hidden", "token_types"))
+        check_shape(self)
         if self.activation not in ACTIVATIONS:
             raise UserError(f"there is no activation {self.activation!r}; choose one of {', '.join(ACTIVATIONS)}")
 

@@ -110,7 +110,7 @@ def encode(
     x = network.embed(tokens)
     size = network.config.width // network.config.heads
     position = positions_from_first_valid(valid).gather(1, place)
-    cos, sin = rotary_angles(position, size, network.config.rope_base, x.dtype)
+    cos, sin = rotary_angles(position, size, network.config.rope_base, x.dtype, network.config.rope_bfloat16)
     mask = None if bool(valid.all()) else valid[:, None, None, :]
     keys, values = [], []
     for layer, block in enumerate(network.blocks):

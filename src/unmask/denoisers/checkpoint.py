@@ -4,6 +4,7 @@ What is in it is known before a single weight is read. Pickled weights are never
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from unmask.core.errors import UserError
-from unmask.core.files import read_json
+from unmask.core.files import read_json, seems
 
-INDEX = "model.safetensors.index.json"
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PORTION_BYTES = 1 << 26  # of a file that is mapped at a time
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 CONVERT = (
     "pickled weights are never opened, since that can run any code; where you trust them, convert them to safetensors "
@@ -24,12 +28,36 @@ CONVERT = (
 )
 
 
+class Factors(NamedTuple):
+    """What LoRA adds to a matrix: scale * B A, of [rank, columns] and [rows, rank] (Hu et al. 2021, arXiv 2106.09685).
+
+    turned: the sum is of the transpose, as for embeddings. None of it is held between two pieces.
+    """
+
+    down: "Stored"
+    up: "Stored"
+    scale: float
+    turned: bool = False
+
+    def product(self, rows: slice) -> torch.Tensor:
+        """Those rows of what is added, in float32."""
+        with opened(self.down.file) as file:
+            a, b = (file.get_tensor(part.name).float() for part in (self.down, self.up))
+        product: torch.Tensor = (b @ a[:, rows]).T if self.turned else b[rows] @ a
+        return self.scale * product
+
+
 class Stored(NamedTuple):
-    """A tensor on disk. dtype: as safetensors calls it, F32 or BF16 or another."""
+    """A tensor on disk. dtype: as safetensors calls it, F32 or BF16 or another. name: in its file.
+
+    factors: what an adapter adds to it while it is read.
+    """
 
     file: Path
     shape: tuple[int, ...]
     dtype: str
+    name: str = ""
+    factors: Factors | None = None
 
     @property
     def size(self) -> int:
@@ -49,16 +77,20 @@ class Checkpoint:
     path:    its folder, or the one safetensors file it is.
     config:  of its config.json, {} where there is none.
     tensors: by their names.
+    adapter: the folder of the LoRA adapter that is merged in, None for none.
+    reader:  the folder of the tokenizer, where it is not that of the weights.
     """
 
     path: Path
     config: dict[str, Any]
     tensors: dict[str, Stored]
+    adapter: Path | None = None
+    reader: Path | None = None
 
     @property
     def folder(self) -> Path:
-        """Where tokenizer and configuration stand."""
-        return self.path if self.path.is_dir() else self.path.parent
+        """Where the tokenizer stands."""
+        return self.reader or (self.path if self.path.is_dir() else self.path.parent)
 
     @property
     def called(self) -> tuple[str, ...]:
@@ -85,7 +117,8 @@ class Checkpoint:
 def open_checkpoint(path: Path) -> Checkpoint:
     """Look into a folder or a single safetensors file.
 
-    Raises UserError naming the file that is missing, pickled, damaged or not safetensors.
+    Raises UserError naming the file that is missing, pickled, damaged or not safetensors, or a tensor that is there
+    twice.
     """
     if path.suffix in PICKLED:
         raise UserError(f"{path}: {CONVERT}")
@@ -93,38 +126,84 @@ def open_checkpoint(path: Path) -> Checkpoint:
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     tensors: dict[str, Stored] = {}
     for file in find_files(path):
-        tensors |= read_header(file)
+        header = read_header(file)
+        for name in sorted(tensors.keys() & header.keys()):
+            if differ(tensors[name], header[name]):
+                raise UserError(
+                    f"{name} is in {tensors[name].file} and another one in {file.name}; they are of different saves"
+                )
+        tensors |= header
     return Checkpoint(path, config, tensors)
 
 
 def find_files(path: Path) -> list[Path]:
-    """The safetensors files of a checkpoint: one, or the shards that its index names."""
+    """The safetensors files of a checkpoint: one, or its shards.
+
+    A whole `model.safetensors` comes before an index, which may be older. Shards without an index are known by their
+    names. Raises UserError if files are missing, or if they are several and none is the whole.
+    """
     if path.is_file():
+        if (shard := SHARD.fullmatch(path.name)) and int(shard[3]) > 1:
+            raise UserError(f"{path} is one of {int(shard[3])} shards; give the folder that holds them all")
         return [path]
-    if (path / INDEX).is_file():
-        named = read_json(path / INDEX).get("weight_map")
-        if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
-            raise UserError(f"{path / INDEX} is damaged: it has no `weight_map`; copy it again from where it came")
-        names = sorted(set(named.values()))
-        absent = [name for name in names if not (path / name).is_file()]
-        if absent:
-            raise UserError(
-                f"{len(absent)} of {len(names)} shards that {INDEX} names are missing from {path}, "
-                f"{absent[0]} first; fetch them again"
-            )
-        return [path / name for name in names]
-    found = sorted(path.glob("*.safetensors"))
-    if (path / "model.safetensors") in found:
-        return [path / "model.safetensors"]
-    if len(found) == 1:
+    if (path / WHOLE).is_file() and WHOLE not in read_index(path):
+        return [path / WHOLE]
+    if names := read_index(path):
+        return present(path, names, f"that {INDEX} names")
+    found = sorted(file for file in path.glob("*.safetensors") if file.name != ADAPTER)
+    if len(found) == 1 and not SHARD.fullmatch(found[0].name):
         return found
     if found:
+        shards = [match for file in found if (match := SHARD.fullmatch(file.name))]
+        wholes = {(match[1], match[3]) for match in shards}
+        if len(shards) == len(found) and len(wholes) == 1:
+            ((stem, count),) = wholes
+            names = [f"{stem}-{i + 1:05d}-of-{count}.safetensors" for i in range(int(count))]
+            return present(path, names, "of a checkpoint without an index")
         some = ", ".join(file.name for file in found[:3])
-        raise UserError(f"{path} has {len(found)} safetensors files and no {INDEX}; name one of them ({some}, ...)")
+        raise UserError(
+            f"{path} has {len(found)} safetensors files and no {INDEX}; name one of them ({some}, ...) if it is a "
+            "whole checkpoint, or leave only the shards of one there"
+        )
     pickled = sorted(file.name for file in path.glob("*") if file.suffix in PICKLED)
     if pickled:
         raise UserError(f"{path} has {pickled[0]} and no safetensors: {CONVERT}")
+    if quantised := sorted(file.name for file in path.glob("*.gguf")):
+        raise UserError(f"{path} has {quantised[0]} and no safetensors: GGUF is quantised; give what it was made from")
     raise UserError(f"there are no safetensors in {path}; is this the folder you meant?")
+
+
+def read_index(folder: Path) -> list[str]:
+    """The names of the shards in the index of a folder, none where it has no index.
+
+    Raises UserError if it is damaged, or names what is no safetensors file of that folder.
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        return []
+    named = read_json(path).get("weight_map")
+    if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
+        raise UserError(f"{path} is damaged: it has no `weight_map`; copy it again from where it came")
+    names = sorted(set(named.values()))
+    for name in names:
+        if Path(name).name != name or "\\" in name or "\0" in name:
+            raise UserError(f"{path} names the shard {name!r}, and a shard stands in the folder of its index")
+        if Path(name).suffix in PICKLED:
+            raise UserError(f"{path} names the shard {name}: {CONVERT}")
+        if not name.endswith(".safetensors"):
+            raise UserError(f"{path} names the shard {name!r}, which is no safetensors file; copy it again")
+    return names
+
+
+def present(folder: Path, names: list[str], which: str) -> list[Path]:
+    """The files of these names. Raises UserError saying how many are missing, and which first."""
+    absent = [name for name in names if not (folder / name).is_file()]
+    if absent:
+        raise UserError(
+            f"{len(absent)} of {len(names)} shards {which} are missing from {folder}, {absent[0]} first; "
+            "fetch them again"
+        )
+    return [folder / name for name in names]
 
 
 @contextlib.contextmanager
@@ -134,11 +213,36 @@ def opened(file: Path) -> Iterator[Any]:
         with safe_open(file, "pt") as found:
             yield found
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{file} is damaged or not safetensors ({error}); copy it again from where it came") from error
+        raise damaged(file, error) from error
+
+
+def damaged(file: Path, error: Exception) -> UserError:
+    """What to say of a safetensors file that cannot be read."""
+    what = seems(file)
+    if what is None:
+        why = str(error).partition("\n")[0]
+        return UserError(f"{file} is damaged or not safetensors ({why}); copy it again from where it came")
+    return UserError(f"{file} is damaged or not safetensors: {what}")
 
 
 def read_header(file: Path) -> dict[str, Stored]:
     """What a safetensors file holds, without its weights."""
     with opened(file) as found:
         slices = {name: found.get_slice(name) for name in found.keys()}  # noqa: SIM118  # it is no mapping
-        return {name: Stored(file, tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+        return {name: Stored(file, tuple(part.get_shape()), part.get_dtype(), name) for name, part in slices.items()}
+
+
+def differ(one: Stored, other: Stored) -> bool:
+    """Whether two tensors on disk hold other numbers; read in pieces of at most 64 MiB."""
+    if one.shape != other.shape or not {one.dtype, other.dtype} <= DTYPES.keys():
+        return True
+    wide = torch.promote_types(DTYPES[one.dtype], DTYPES[other.dtype])
+    rows = one.shape[0] if one.shape else 0
+    step = max(1, rows * PORTION_BYTES // max(1, one.bytes, other.bytes))
+    for start in range(0, max(rows, 1), step):
+        with opened(one.file) as first, opened(other.file) as second:
+            rest = slice(start, start + step) if one.shape else ...
+            a, b = first.get_slice(one.name)[rest], second.get_slice(other.name)[rest]
+            if not torch.equal(a.to(wide), b.to(wide)):
+                return True
+    return False

@@ -8,9 +8,12 @@ A prompt is written by a template: `bare`, the text as it is; `chat`, as a turn 
 `{prompt}` in it. Names of special tokens in a prompt become those tokens, as everywhere; in data they are letters.
 """
 
+import contextlib
 import json
+import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
@@ -485,12 +488,44 @@ def read_tokenizer(path: Path) -> Tokenizer:
     """A tokenizer.json. Raises UserError naming the file if it is missing, damaged or something else."""
     read_json(path)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        with silenced():
+            tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8-sig"))
         tokenizer.no_padding()  # some are saved as they were last used: cut at 128 tokens and filled up to them
         tokenizer.no_truncation()
         return tokenizer
-    except Exception as error:  # the library raises bare Exception
-        raise UserError(f"{path} is not a tokenizer of the `tokenizers` library: {error}") from error
+    except BaseException as error:  # the library raises bare Exception, and where it panics none at all
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError):
+            raise
+        why = str(error).partition("\n")[0]
+        raise UserError(f"{path} is not a tokenizer of the `tokenizers` library: {why}") from error
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep what a library in Rust writes on stderr while it panics from the person; the error is raised even so."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    sys.stderr.flush()
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def check_ids(tokenizer: Tokenizer, rows: int, where: Path) -> None:
+    """Raise UserError if a token has an id beyond the rows of the embedding."""
+    token, last = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if last >= rows:
+        raise UserError(
+            f"the tokenizer in {where} has {token!r} at {last} but the embedding has {rows} rows; they belong to "
+            "different checkpoints"
+        )
 
 
 def is_template(text: str) -> bool:

@@ -5,7 +5,7 @@ Pre-norm blocks with adaptive layer norm (Peebles and Xie 2023, arXiv 2212.09748
 always 0, so what it says is the same vector for every row and step. It is still computed from the weights.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -14,15 +14,18 @@ from torch import Tensor, nn
 
 from unmask.core.draws import positions_from_first_valid
 from unmask.core.errors import UserError
-from unmask.denoisers.network import Network, begin_anew, check_sizes, table
-from unmask.denoisers.transformer import rotary_angles, rotate
+from unmask.denoisers.network import Network, begin_anew, check_shape, table
+from unmask.denoisers.transformer import NEW, rotary_angles, rotate
 
 ROPE_BASE, NORM_EPS, WIDER, FREQUENCIES = 10_000.0, 1e-5, 4, 256  # never told in a config.json: it is always so
 
 
 @dataclass(frozen=True)
 class DiTConfig:
-    """Shape of a `DiT`. condition: width of the vector that the noise level becomes."""
+    """Shape of a `DiT`. condition: width of the vector that the noise level becomes.
+
+    rope_bfloat16: cosines and sines are rounded to bfloat16 in every precision, as in the code it was fitted by (MDLM).
+    """
 
     vocabulary: int
     mask_token: int
@@ -31,9 +34,10 @@ class DiTConfig:
     width: int = 768
     heads: int = 12
     condition: int = 128
+    rope_bfloat16: bool = field(default=False, metadata=NEW)
 
     def __post_init__(self) -> None:
-        check_sizes(self, ("vocabulary", "context", "layers", "width", "heads", "condition"))
+        check_shape(self)
         if (self.width // self.heads) % 2:
             raise UserError(f"rotary heads need an even size, got width/heads = {self.width // self.heads}")
 
@@ -137,7 +141,7 @@ class DiT(Network):
         """[B, L, D]: hidden states at every position; `tokens` long [B, L], `valid` bool [B, L]."""
         x = self.embed(tokens)
         size = self.config.width // self.config.heads
-        cos, sin = rotary_angles(positions_from_first_valid(valid), size, ROPE_BASE, x.dtype)
+        cos, sin = rotary_angles(positions_from_first_valid(valid), size, ROPE_BASE, x.dtype, self.config.rope_bfloat16)
         mask = None if bool(valid.all()) else valid[:, None, None, :]
         return self.trunk(x, self.noise_level(), cos, sin, mask)
 

@@ -1,7 +1,8 @@
 """A denoiser on disk: config.json, model.safetensors, tokenizer.json, codec.json and a README.md as its card."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -14,14 +15,15 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing_folder, says, write_json
+from unmask.core.typed import LARGEST, brief, build
 from unmask.denoisers.base import Denoised, Rereader
 from unmask.denoisers.bert import Bert, BertConfig
-from unmask.denoisers.checkpoint import read_header
-from unmask.denoisers.codec import Codec
+from unmask.denoisers.checkpoint import DTYPES, damaged, differ, read_header
+from unmask.denoisers.codec import Codec, check_ids
 from unmask.denoisers.dit import DiT, DiTConfig
-from unmask.denoisers.keys import Move, tied_names
+from unmask.denoisers.keys import Move, tied_names, ties
 from unmask.denoisers.modern_bert import ModernBert, ModernBertConfig
-from unmask.denoisers.network import Network, NetworkConfig, spans
+from unmask.denoisers.network import Network, blank, spans
 from unmask.denoisers.streaming import stream
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 
@@ -134,28 +136,31 @@ def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.fl
     """Read a folder. Raises UserError naming the file that is missing, damaged, foreign or does not fit."""
     path = folder / "config.json"
     config = read_json(path)
-    (build, shape), response_length = read_shape(path, config)
+    (network_of, shape), response_length = read_shape(path, config)
     codec = Codec.load(folder)
     if codec.vocabulary > shape.vocabulary:
         raise UserError(
             f"{folder / 'tokenizer.json'} has {codec.vocabulary} tokens but the embedding has {shape.vocabulary} rows; "
             "they belong to different denoisers"
         )
+    check_ids(codec.tokenizer, shape.vocabulary, folder)
     if codec.mask_token != shape.mask_token:
         raise UserError(
             f"the mask token of {folder / 'tokenizer.json'} is {codec.mask_token} but {path} says {shape.mask_token}; "
             "they belong to different denoisers"
         )
-    with torch.device("meta"):
-        network = build(shape)
     file = folder / "model.safetensors"
     if not file.is_file():
         raise UserError(f"there is no {file.name} in {folder}; is this the folder you meant?")
     weights = read_header(file)
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    tied = tied_names(network)
+    check_depth(file, shape.layers, weights)
+    network = blank(network_of, shape)
+    tied = ties(network)
+    if any(differ(weights[head], weights[shared]) for head, shared in tied.items() if {head, shared} <= weights.keys()):
+        shape = replace(shape, tied=False)  # what is stored is kept, whatever the configuration says
+        network, tied = blank(network_of, shape), {}
     weights = {name: value for name, value in weights.items() if name not in tied}
-    expected = {name: size for name, size in expected.items() if name not in tied}
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items() if name not in tied}
     problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
     problems += [f"{name} is not expected" for name in weights.keys() - expected.keys()]
     problems += [
@@ -163,17 +168,32 @@ def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.fl
         for name, size in expected.items()
         if name in weights and weights[name].shape != size
     ]
+    problems += [
+        f"{name} is stored as {value.dtype}, not as one of {', '.join(DTYPES)}"
+        for name, value in weights.items()
+        if value.dtype not in DTYPES
+    ]
     if problems:
         raise UserError(f"{file} does not fit config.json: {'; '.join(sorted(problems)[:3])}")
     stream([Move(name, stored, (name,), None) for name, stored in weights.items()], network, shape, device, dtype)
     return TextDenoiser(network.eval(), codec, response_length, config.get("card", {}))
 
 
+def check_depth(file: Path, layers: int, names: Iterable[str]) -> None:
+    """Raise UserError, before a network is built, if it would have more blocks than there are in the file."""
+    blocks = {int(part[1]) for name in names if (part := re.match(r"blocks\.(\d{1,9})\.", name))}
+    if layers > len(blocks):
+        raise UserError(
+            f"{file} does not fit config.json: of {layers} layers it holds {len(blocks)}, "
+            f"blocks.{len(blocks)} is missing"
+        )
+
+
 class Shape(NamedTuple):
     """How to build a network, and its configuration."""
 
-    build: Callable[[Any], Network]
-    config: NetworkConfig
+    network: Callable[[Any], Network]
+    config: Any
 
 
 def read_shape(path: Path, config: dict[str, Any]) -> tuple[Shape, int]:
@@ -188,14 +208,25 @@ def read_shape(path: Path, config: dict[str, Any]) -> tuple[Shape, int]:
             f"{path} is of version {config.get('version')!r}, this unmask reads version {VERSION}; "
             "save it again with a matching release"
         )
+    if extra := sorted(set(config) - {"format", "version", "architecture", "network", "response_length", "card"}):
+        raise UserError(f"{path} has unknown entries {extra}; it is of another version")
     kind = config.get("architecture", "transformer")
-    if kind not in ARCHITECTURES:
-        raise UserError(f"{path} is of architecture {kind!r}, this unmask reads {', '.join(ARCHITECTURES)}")
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+        raise UserError(f"{path} is of architecture {brief(kind)}, this unmask reads {', '.join(ARCHITECTURES)}")
     shape = read_config(path, config, "network", ARCHITECTURES[kind].config)
     response_length = config.get("response_length")
-    if not isinstance(response_length, int) or response_length < 1:
-        raise UserError(f"{path} is damaged: response_length cannot be {response_length!r}")
+    if type(response_length) is not int or not 1 <= response_length <= LARGEST:
+        raise UserError(f"{path} is damaged: response_length cannot be {brief(response_length)}")
+    read_card(path, config)
     return Shape(ARCHITECTURES[kind].network, shape), response_length
+
+
+def read_card(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a denoiser or an order. Raises UserError if it is no object."""
+    card = config.get("card", {})
+    if not isinstance(card, dict):
+        raise UserError(f"{path} is damaged: card cannot be {brief(card)}")
+    return card
 
 
 def read_config(path: Path, config: dict[str, Any], entry: str, kind: type[Config]) -> Config:
@@ -207,8 +238,8 @@ def read_config(path: Path, config: dict[str, Any], entry: str, kind: type[Confi
     if unknown:
         raise UserError(f"{path} has unknown {entry} entries {sorted(unknown)}")
     try:
-        return kind(**values)
-    except (TypeError, ValueError) as error:  # an entry is missing, or is not what it should be
+        return build(kind, values)
+    except UserError as error:
         raise UserError(f"{path} has a {entry} that cannot be: {error}") from error
 
 
@@ -231,4 +262,4 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged or not safetensors ({error}); copy it again from where it came") from error
+        raise damaged(path, error) from error

@@ -9,10 +9,12 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from unmask.core.errors import UserError
-from unmask.core.files import read_json
+from unmask.core.files import read_json, seems
+from unmask.core.typed import LARGEST, brief
 from unmask.denoisers.chat import read_chat_template
-from unmask.denoisers.codec import BARE, CHAT, Codec, read_names, read_tokenizer
+from unmask.denoisers.codec import BARE, CHAT, Codec, check_ids, read_names, read_tokenizer
 from unmask.denoisers.network import NetworkConfig
+from unmask.denoisers.wordpiece import wordpiece_tokenizer
 
 # Where Qwen2 cuts a text before merging: contractions, words with what stands before them, digits one by one,
 # punctuation with its line breaks, white space.
@@ -58,6 +60,7 @@ def make_codec(
             f"the tokenizer in {folder} has {own} tokens but the embedding has {config.vocabulary} rows; they "
             "belong to different checkpoints"
         )
+    check_ids(tokenizer, config.vocabulary, folder)
     for token in (codec.end, codec.pad, *codec.stops):
         if tokenizer.token_to_id(token) is None:
             raise UserError(
@@ -88,32 +91,47 @@ def choose_template(folder: Path, has_chat: bool, called: Sequence[str]) -> str:
 
 
 def find_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a folder: its tokenizer.json, else its vocab.json and merges.txt. Raises UserError if none."""
-    if not (folder / "tokenizer.json").is_file() and (folder / "vocab.json").is_file():
-        return merged_tokenizer(folder)
-    if not (folder / "tokenizer.json").is_file():
+    """The tokenizer of a folder: its tokenizer.json, else its vocab.json and merges.txt, else its vocab.txt.
+
+    Tokens that were added later stand beside it. Raises UserError if there is none, or naming what is damaged.
+    """
+    if (folder / "tokenizer.json").is_file():
+        tokenizer = read_tokenizer(folder / "tokenizer.json")
+    elif (folder / "vocab.json").is_file():
+        tokenizer = merged_tokenizer(folder)
+    elif (folder / "vocab.txt").is_file():
+        tokenizer = wordpiece_tokenizer(folder)
+    elif (folder / "tokenizer.model").is_file():
+        raise UserError(
+            f"there is no tokenizer.json in {folder}, and its tokenizer.model (SentencePiece) is not read; convert it "
+            f"once: `python -c \"import transformers as t; t.AutoTokenizer.from_pretrained('{folder}')"
+            f".save_pretrained('{folder}')\"`"
+        )
+    else:
         raise UserError(f"there is no tokenizer.json in {folder}; copy the one of the checkpoint there")
-    return read_tokenizer(folder / "tokenizer.json")
+    add_tokens(tokenizer, folder)
+    return tokenizer
 
 
 def merged_tokenizer(folder: Path) -> Tokenizer:
-    """The byte-level tokenizer of the Qwen2 family from vocab.json, merges.txt and the added tokens.
+    """The byte-level tokenizer of the Qwen2 family from vocab.json and merges.txt.
 
-    Raises UserError naming the file that is missing, damaged, or gives a token another id than it says, or if the
-    tokenizer is of another kind: vocab.json and merges.txt do not tell where a text is cut, and others cut elsewhere.
+    Raises UserError naming the file that is missing or damaged, or if the tokenizer is of another kind: vocab.json and
+    merges.txt do not tell where a text is cut, and others cut elsewhere.
     """
     path = folder / "tokenizer_config.json"
     config = read_json(path)
     if (kind := config.get("tokenizer_class")) not in QWEN_CLASSES:
         raise UserError(
-            f"{path} has tokenizer_class {kind!r}, and how that one cuts a text is not known here (known: "
+            f"{path} has tokenizer_class {brief(kind)}, and how that one cuts a text is not known here (known: "
             f"{', '.join(QWEN_CLASSES)}); copy its tokenizer.json there"
         )
     vocabulary, merges = read_json(folder / "vocab.json"), read_merges(folder / "merges.txt")
     try:
         tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     except Exception as error:  # the library raises bare Exception
-        raise UserError(f"vocab.json and merges.txt in {folder} do not fit each other: {error}") from error
+        why = str(error).partition("\n")[0]
+        raise UserError(f"vocab.json and merges.txt in {folder} do not fit each other: {why}") from error
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -122,28 +140,74 @@ def merged_tokenizer(folder: Path) -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    added = config.get("added_tokens_decoder") or {}
-    for place, about in sorted(added.items(), key=lambda item: int(item[0])):
-        token = AddedToken(about["content"], normalized=False, special=bool(about.get("special", True)))
-        # what is not special is one piece too, but stays in the text
-        (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
-        if tokenizer.token_to_id(about["content"]) != int(place):
-            raise UserError(
-                f"{path} has {about['content']} at {place}, but it would be token "
-                f"{tokenizer.token_to_id(about['content'])} after those of vocab.json; copy both again"
-            )
     return tokenizer
+
+
+def add_tokens(tokenizer: Tokenizer, folder: Path) -> None:
+    """Add what was added to the tokenizer later, at the ids that were said.
+
+    Raises UserError if another token, or another id, would come of it.
+    """
+    own, whole = tokenizer.get_vocab_size(), (folder / "tokenizer.json").is_file()
+    for place, (token, path) in sorted(added_tokens(folder).items()):
+        if not whole or tokenizer.token_to_id(token.content) is None:  # a tokenizer.json says more of what it has
+            # what is not special is one piece too, but stays in the text
+            (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
+        found = tokenizer.token_to_id(token.content)
+        if found != place and whole:
+            raise UserError(
+                f"the tokenizer in {folder} has {own} tokens, and {path.name} has {token.content} at {place}, which "
+                f"would be token {found}; they belong to different checkpoints"
+            )
+        if found != place:
+            raise UserError(
+                f"{path} has {token.content} at {place}, but it would be token {found} after those of the vocabulary; "
+                "copy both again"
+            )
+
+
+def added_tokens(folder: Path) -> dict[int, tuple[AddedToken, Path]]:
+    """Id -> token, and the file that says so: `added_tokens_decoder` of tokenizer_config.json, added_tokens.json of
+    older saves. Raises UserError if they contradict each other, or are damaged."""
+    found: dict[int, tuple[AddedToken, Path]] = {}
+    path = folder / "tokenizer_config.json"
+    decoder = (read_json(path) if path.is_file() else {}).get("added_tokens_decoder") or {}
+    if not isinstance(decoder, dict):
+        raise UserError(f"{path} is damaged: added_tokens_decoder cannot be {brief(decoder)}")
+    for place, about in decoder.items():
+        content = about.get("content") if isinstance(about, dict) else None
+        if not place.isdecimal() or len(place) > 9 or not isinstance(content, str) or not content:
+            raise UserError(f"{path} is damaged: added_tokens_decoder has {place!r}: {brief(about)}")
+        flags = {name: about.get(name) is True for name in ("lstrip", "rstrip", "single_word")}
+        special = about.get("special", True) is not False
+        found[int(place)] = AddedToken(content, normalized=False, special=special, **flags), path
+    path = folder / "added_tokens.json"
+    for content, place in (read_json(path) if path.is_file() else {}).items():
+        if type(place) is not int or not 0 <= place <= LARGEST or not content:
+            raise UserError(f"{path} is damaged: it has {content!r} at {brief(place)}")
+        if place in found and found[place][0].content != content:
+            raise UserError(
+                f"{path} has {content} at {place}, and {found[place][1].name} has {found[place][0].content} there; "
+                "they are of different checkpoints"
+            )
+        found.setdefault(place, (AddedToken(content, normalized=False, special=True), path))
+    return found
 
 
 def read_merges(path: Path) -> list[tuple[str, str]]:
     """The pairs of a merges.txt, in their order."""
     if not path.is_file():
         raise UserError(f"there is no {path.name} in {path.parent}; copy the one of the checkpoint there")
-    first, *lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        first, *lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged: {seems(path) or error}; copy it again from where it came") from error
+    if (what := seems(path)) is not None:
+        raise UserError(f"{path} is damaged: {what}")
     pairs = [line.split(" ") for line in ([] if first.startswith("#version") else [first]) + lines if line]
-    wrong = next((pair for pair in pairs if len(pair) != 2), None)
+    wrong = next((pair for pair in pairs if len(pair) != 2 or not all(pair)), None)
     if wrong is not None:
-        raise UserError(f"{path} is damaged: `{' '.join(wrong)}` is no pair; copy it again from where it came")
+        raise UserError(f"{path} is damaged: `{' '.join(wrong)[:60]}` is no pair; copy it again from where it came")
     return [(left, right) for left, right in pairs]
 
 

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,9 +16,11 @@ from unmask.core.devices import check_device
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
 from unmask.core.registry import check_name
-from unmask.denoisers.checkpoint import PICKLED, Checkpoint, Stored, open_checkpoint
+from unmask.denoisers.adapter import adapter_in, base_name, merge
+from unmask.denoisers.address import FILES, local_path, looks_like_path, repository_of
+from unmask.denoisers.checkpoint import ADAPTER_CONFIG, PICKLED, Checkpoint, Stored, open_checkpoint
 from unmask.denoisers.folder import TextDenoiser, load_folder
-from unmask.denoisers.foreign import load_foreign
+from unmask.denoisers.foreign import load_checkpoint
 
 ASSETS = Path(__file__).parent.parent / "assets"
 
@@ -41,20 +44,27 @@ def find_path(name: str) -> Path:
                 f"fit one with `unmask fit --task {name} --out runs/{name}`"
             )
         return folder
-    if (Path(name) / "run.json").is_file():  # the folder of the run that makes it will do, once it has
-        if not (Path(name) / "denoiser" / "config.json").is_file():
-            raise UserError(f"the run in {name} has not made a denoiser yet; start it again with the same command")
-        return Path(name) / "denoiser"
-    if Path(name).is_dir():
-        return Path(name)
-    if Path(name).is_file():
-        if Path(name).suffix not in (".safetensors", *PICKLED):  # the latter are refused, with what to do instead
-            raise UserError(f"{name} is a file; give the folder of the denoiser, or a safetensors file")
-        return Path(name)
-    if is_on_hub(name):
-        return fetch(name)
-    if "/" in name:
-        raise UserError(f"there is no folder {name}; give a folder, owner/name or one of {', '.join(BUNDLED)}")
+    if (repository := repository_of(name)) is not None:
+        return fetch(*repository)
+    path = local_path(name)
+    if (path / "run.json").is_file():  # the folder of the run that makes it will do, once it has
+        if not (path / "denoiser" / "config.json").is_file():
+            raise UserError(f"the run in {path} has not made a denoiser yet; start it again with the same command")
+        return path / "denoiser"
+    if path.is_dir():
+        return path
+    if path.is_file():
+        known = (".safetensors", *PICKLED)  # the latter are refused, with what to do instead
+        if path.suffix not in known and path.name != ADAPTER_CONFIG:
+            what = "GGUF, quantised for llama.cpp" if path.suffix == ".gguf" else "a file"
+            raise UserError(f"{name} is {what}; give the folder of the denoiser, or a safetensors file")
+        return path
+    if looks_like_path(name):
+        kind = "file" if path.suffix in FILES else "folder"
+        where = f" ({path.parent} is there)" if path.parent != Path() and path.parent.is_dir() else ""
+        raise UserError(
+            f"there is no {kind} {name}{where}; give a folder, owner/name or one of {', '.join(BUNDLED)}"
+        )
     try:
         check_name(name, BUNDLED, "denoiser", hint="unmask list denoisers")
     except UserError as error:
@@ -67,21 +77,35 @@ def find_checkpoint(name: str) -> Checkpoint:
 
     Raises UserError as `find_path` does.
     """
-    if is_on_hub(name):
-        folder = fetch(name, [pattern for pattern in FETCHED if "safetensors" not in pattern])
-        config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-        return Checkpoint(folder, config, _headers(name))
-    return open_checkpoint(find_path(name))
+    if name not in BUNDLED and (repository := repository_of(name)) is not None:
+        folder = fetch(repository.name, repository.revision, [each for each in FETCHED if "safetensors" not in each])
+        if not (folder / ADAPTER_CONFIG).is_file():
+            config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+            return Checkpoint(folder, config, _headers(*repository))
+    path = find_path(name)
+    return open_checkpoint(path) if is_own(path) else open_any(path)
 
 
-def is_on_hub(name: str) -> bool:
-    """Whether it is written `owner/name`, and nothing here is called so."""
-    return may_be_repository(name) and name not in BUNDLED and not Path(name).exists()
+def open_any(path: Path) -> Checkpoint:
+    """Look into a checkpoint of another library, or into an adapter and its base, which are merged while read.
 
-
-def may_be_repository(name: str) -> bool:
-    """Whether `name` is of the form owner/name."""
-    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
+    Raises UserError naming what is missing, damaged or does not fit.
+    """
+    folder = adapter_in(path)
+    if folder is None:
+        return open_checkpoint(path)
+    named = base_name(folder)
+    base = find_path(named)
+    if is_own(base):
+        raise UserError(
+            f"the base of the adapter in {folder} is a denoiser of our own format; `unmask learn` leaves one with the "
+            "adapter merged in, beside it"
+        )
+    if base.resolve() == folder.resolve():
+        return merge(open_checkpoint(base), folder)
+    if adapter_in(base) is not None:
+        raise UserError(f"the base of the adapter in {folder}, {named}, is an adapter itself; merge that one first")
+    return merge(open_checkpoint(base), folder)
 
 
 def is_own(path: Path) -> bool:
@@ -95,14 +119,18 @@ def load_denoiser(
     dtype: torch.dtype | None = None,
     new_head: int | None = None,
     template: str | None = None,
+    ignore_extra: bool = False,
 ) -> TextDenoiser:
     """Load a bundled denoiser ("wordprob"), a folder written by `unmask fit`, a checkpoint of one of `FAMILIES`
-    (its folder, or one safetensors file with the tokenizer.json beside it), or `owner/name` from the hub.
+    (its folder, or one safetensors file with the tokenizer.json beside it), a LoRA adapter on one of these, or
+    `owner/name` or an address on the hub.
 
     dtype: of the weights; None is float32 for our own, and for others what they are stored in.
     new_head: a seed, to begin the output head of an encoder that was saved without one; it is refused otherwise.
     template: how prompts are written: `bare`, the text as it is; `chat`, a turn by the checkpoint's own chat template;
         or a text with `{prompt}` in it. None is what suits the denoiser: see docs/guides/checkpoints.md.
+    ignore_extra: leave out tensors of another library's checkpoint that are of no known use, unless they stand inside
+        the network.
     Raises UserError where there is none, or naming the file or tensor that is missing, damaged or does not fit.
     """
     check_device(device)
@@ -112,26 +140,28 @@ def load_denoiser(
             raise UserError(f"{path} has its output head, so none is to be begun; leave out --new-head")
         own = load_folder(path, device, torch.float32 if dtype is None else dtype)
         return own if template is None else replace(own, codec=own.codec.with_template(template))
-    return load_foreign(path, device, dtype, new_head, template)
+    return load_checkpoint(open_any(path), device, dtype, new_head, template, ignore_extra)
 
 
-def fetch(name: str, patterns: Iterable[str] = FETCHED) -> Path:
+def fetch(name: str, revision: str | None = None, patterns: Iterable[str] = FETCHED) -> Path:
     """Fetch what matches `patterns` of `owner/name` into the hub's own cache, or find it there."""
     from huggingface_hub import snapshot_download  # a third of a second that most loads need not wait for
 
+    given: Any = {} if revision is None else {"revision": revision}
     with _hub_errors(name):
         # a repository may hold many checkpoints in folders of their own; only what stands at its top is meant
-        return Path(snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=["*/*"]))
+        return Path(snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=["*/*"], **given))
 
 
-def _headers(name: str) -> dict[str, Stored]:
+def _headers(name: str, revision: str | None = None) -> dict[str, Stored]:
     """The headers of the safetensors files of `owner/name`, a few kilobytes of each."""
     from huggingface_hub import get_safetensors_metadata
 
+    given: Any = {} if revision is None else {"revision": revision}
     with _hub_errors(name):
-        files = get_safetensors_metadata(name).files_metadata
+        files = get_safetensors_metadata(name, **given).files_metadata
     return {
-        tensor: Stored(Path(file), tuple(about.shape), about.dtype)
+        tensor: Stored(Path(file), tuple(about.shape), about.dtype, tensor)
         for file, held in files.items()
         for tensor, about in held.tensors.items()
     }

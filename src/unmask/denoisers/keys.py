@@ -6,8 +6,9 @@
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,20 @@ from unmask.denoisers.checkpoint import DTYPES, Checkpoint, Stored
 
 Split = Callable[[Tensor, Any], Sequence[Tensor]]
 SHOWN = 3  # names of each kind in an error
+# What other programs put before or into a name: data parallelism, torch.compile, lightning, peft.
+WRAPPERS = re.compile(
+    r"(?:^base_model\.model\.)|(?:(?:^|(?<=\.))(?:module|_orig_mod|_forward_module|_fsdp_wrapped_module|"
+    r"_checkpoint_wrapped_module)\.)"
+)
+# Buffers that are computed here, or that nothing reads.
+BUFFERS = re.compile(
+    r"(?:.*\.)?(?:inv_freq|original_inv_freq|position_ids|token_type_ids|masked_bias|cos_cached|sin_cached)"
+)
+# Heads that are not the language model's, by the part of a name where they leave the network.
+OTHER_HEADS = {
+    "pooler", "classifier", "score", "qa_outputs", "seq_relationship", "species", "regressor", "regression_head",
+    "value_head", "v_head", "reward_head", "sop_classifier", "discriminator_predictions", "sequence_summary",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,37 +92,148 @@ def spell(name: str, spellings: Sequence[tuple[str, str]]) -> str:
 
 def tied_names(network: nn.Module) -> set[str]:
     """Names of weights that are another weight under a second name."""
-    first = {name for name, _ in network.named_parameters()}
-    return {name for name, _ in network.named_parameters(remove_duplicate=False)} - first
+    return set(ties(network))
+
+
+def ties(network: nn.Module) -> dict[str, str]:
+    """Second name -> first name, of weights that are one tensor."""
+    first = {id(value): name for name, value in network.named_parameters()}
+    every = network.named_parameters(remove_duplicate=False)
+    return {name: first[id(value)] for name, value in every if first[id(value)] != name}
+
+
+@dataclass(frozen=True)
+class Names:
+    """How a family calls its tensors, and how to find that name in what stands on disk.
+
+    table: their names, `{i}` written out. keys, spellings, ignored, stand_ins: as in `Family`.
+    """
+
+    table: Mapping[str, Target]
+    keys: Keys
+    spellings: Sequence[tuple[str, str]] = ()
+    ignored: Collection[str] = ()
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def stack(self) -> str:
+        """What stands before the number of a block, as `model.layers.`."""
+        return next((name.partition("{i}")[0] for name in self.keys if "{i}" in name), "\0")
+
+    @cached_property
+    def rooms(self) -> set[str]:
+        """The modules of the network, and what they stand in."""
+        known = [*self.table, *(name.replace("{i}", "0") for name in self.keys)]
+        return {name.rsplit(".", i)[0] for name in known for i in range(1, name.count(".") + 1)}
+
+    @cached_property
+    def skip(self) -> re.Pattern[str]:
+        """What is no part of the network, by name."""
+        return re.compile("|".join(re.escape(name).replace(r"\{i\}", r"\d+") for name in self.ignored) or "(?!)")
+
+    def variants(self, name: str) -> Iterable[str]:
+        """What a name on disk may mean: itself without wrappers, with or without the part the network stands in."""
+        plain = WRAPPERS.sub("", name)
+        root = self.stack.partition(".")[0]
+        yield spell(plain, self.spellings)
+        while plain.startswith("model."):
+            plain = plain.removeprefix("model.")
+            yield spell(plain, self.spellings)
+        yield spell(f"{root}.{plain}", self.spellings)
+
+    def find(self, name: str) -> str:
+        """The name of the table that is meant, or what comes nearest."""
+        if name in self.table:
+            return name
+        found = [*self.variants(name)]
+        return next((each for each in found if self.knows(each)), found[0])
+
+    def knows(self, name: str) -> bool:
+        """Whether a name is one of the family's."""
+        return name in self.table or name in self.stand_ins or bool(self.skip.fullmatch(name))
+
+    def layers(self, names: Iterable[str]) -> int:
+        """How many blocks there are on disk."""
+        pattern = re.compile(re.escape(self.stack) + r"(\d{1,9})\.")
+        matches = (pattern.match(each) for name in names for each in self.variants(name))
+        return len({match[1] for match in matches if match})
+
+    def is_idle(self, name: str) -> bool:
+        """Whether nothing would read it: a buffer, or what the family says is no part."""
+        return bool(BUFFERS.fullmatch(name) or self.skip.fullmatch(name))
+
+    def leaves_at(self, name: str) -> str | None:
+        """The part of a name that leads out of the network, None where it stands inside a block or a module of it."""
+        parts = name.split(".")
+        for i, part in enumerate(parts[:-1]):
+            if ".".join(parts[: i + 1]) not in self.rooms:
+                inside = name.startswith(self.stack)
+                return None if inside or part.isdigit() else part
+        return None
+
+
+class Found(NamedTuple):
+    """What stands on disk. there: the table's name -> its name on disk, and the tensor. again: pairs that are one by
+    name. left_over: of no known use. left_out: heads that are no language model's, or what was asked to be ignored."""
+
+    there: dict[str, tuple[str, Stored]]
+    again: list[tuple[str, str]]
+    left_over: list[str]
+    left_out: list[str]
+
+
+def look(tensors: Mapping[str, Stored], names: Names, ignore_extra: bool = False) -> Found:
+    """Find what every tensor on disk is.
+
+    ignore_extra: leave out what is of no known use too, unless it stands inside the network.
+    """
+    found = Found({}, [], [], [])
+    standing_in: dict[str, tuple[str, Stored]] = {}
+    for name in sorted(tensors, key=lambda name: name not in names.table):  # the name of today first
+        spelt = names.find(name)
+        if spelt in names.stand_ins:
+            standing_in[names.stand_ins[spelt]] = (name, tensors[name])
+        elif spelt in names.table:
+            if spelt in found.there:
+                found.again.append((found.there[spelt][0], name))
+            else:
+                found.there[spelt] = (name, tensors[name])
+        elif not names.is_idle(spelt):
+            part = names.leaves_at(spelt)
+            out = part is not None and (ignore_extra or part in OTHER_HEADS)
+            (found.left_out if out else found.left_over).append(name)
+    for meant, tensor in standing_in.items():
+        found.there.setdefault(meant, tensor)
+    order = {name: i for i, name in enumerate(tensors)}
+    return found._replace(there=dict(sorted(found.there.items(), key=lambda item: order[item[1][0]])))
 
 
 def plan(
     checkpoint: Checkpoint,
     network: nn.Module,
     config: Any,
-    keys: Keys,
-    spellings: Sequence[tuple[str, str]] = (),
-    ignored: Collection[str] = (),
+    names: Names,
     lacking: Collection[str] = (),
+    ignore_extra: bool = False,
 ) -> list[Move]:
     """What to read into `network` (built without storage), in the order it stands on disk.
 
-    lacking: names of ours that may be missing.
+    lacking: names of ours that may be missing. ignore_extra: whether tensors of no known use may be there.
     Raises UserError naming the tensors that are missing, left over, of another shape or quantised.
     """
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    table, tied = expand(keys, shapes), tied_names(network)
-    unmapped = set(shapes) - tied - {name for target in table.values() for name in target.names}
+    table, tied = names.table, ties(network)
+    unmapped = set(shapes) - tied.keys() - {name for target in table.values() for name in target.names}
     assert not unmapped, f"no key is mapped to {sorted(unmapped)[:SHOWN]}"
-    skip = re.compile("|".join(re.escape(name).replace(r"\{i\}", r"\d+") for name in ignored) or "(?!)")
-    there: dict[str, tuple[str, Stored]] = {}
-    for name, stored in checkpoint.tensors.items():
-        if (spelt := spell(name, spellings)) == name or spelt not in checkpoint.tensors:  # the name of today wins
-            there.setdefault(spelt, (name, stored))
-    doubles = {theirs for theirs, target in table.items() if tied.issuperset(target.names)}  # may be there
+    there, _, left_over, _ = look(checkpoint.tensors, names, ignore_extra)
+    doubles = {theirs for theirs, target in table.items() if tied.keys() >= {*target.names}}  # may be there
+    ours = {target.names: theirs for theirs, target in table.items()}
+    for second in doubles & there.keys():  # some keep the one, some the other
+        (first,) = (tied[name] for name in table[second].names)
+        there.setdefault(ours[(first,)], there[second])
     moves, shaped = [], []
     for theirs, (name, stored) in there.items():
-        if theirs not in table or theirs in doubles:
+        if theirs in doubles:
             continue
         move = Move(name, stored, *table[theirs])
         wrong = mismatch(move, config, shapes)
@@ -117,10 +243,9 @@ def plan(
     missing = sorted(
         theirs for theirs in table.keys() - there.keys() - doubles if not set(table[theirs].names) <= set(lacking)
     )
-    left_over = sorted(there[name][0] for name in there.keys() - table.keys() if not skip.fullmatch(name))
     problems = [
         *told(missing, "is missing", "are missing"),
-        *told(left_over, "is left over", "are left over"),
+        *told(sorted(left_over), "is left over", "are left over"),
         *shaped[:SHOWN],
         *([f"{len(shaped) - SHOWN} more of another shape"] if len(shaped) > SHOWN else []),
     ]
@@ -128,6 +253,8 @@ def plan(
         headless = all(name.startswith("head.") for theirs in missing for name in table[theirs].names)
         if missing and headless and len(problems) == 1:
             problems.append("they were saved without their output head; `unmask fit --init` begins one with --new-head")
+        if len(problems) == 1 and left_over and all(names.leaves_at(names.find(name)) for name in left_over):
+            problems.append("where they are no part of the language model, --ignore-extra leaves them out")
         raise UserError(f"the weights in {checkpoint.path} do not fit their configuration: {'; '.join(problems)}")
     return moves
 
@@ -143,7 +270,7 @@ def told(names: Sequence[str], one: str, many: str) -> list[str]:
 def mismatch(move: Move, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """What is wrong with a tensor's shape or dtype, None if nothing is."""
     if move.stored.dtype not in DTYPES:
-        return f"{move.theirs} is stored as {move.stored.dtype}, not as one of {', '.join(DTYPES)}"
+        return f"{move.theirs} is stored as {move.stored.dtype}, not as one of {', '.join(DTYPES)}: it is quantised"
     wanted = [shapes[name] for name in move.ours]
     try:
         got = [tuple(part.shape) for part in move.parts(torch.empty(move.stored.shape, device="meta"), config)]

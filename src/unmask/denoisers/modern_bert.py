@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unmask.core.draws import positions_from_first_valid
 from unmask.core.errors import UserError
 from unmask.denoisers.bert import ACTIVATIONS, PredictionHead
-from unmask.denoisers.network import Network, begin_anew, check_sizes, table
+from unmask.denoisers.network import Network, begin_anew, check_shape, table
 from unmask.denoisers.transformer import rotary_angles, rotate
 
 
@@ -49,8 +49,7 @@ class ModernBertConfig:
     tied: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "global_layers", tuple(self.global_layers))  # a list after the way through JSON
-        check_sizes(self, ("vocabulary", "context", "layers", "width", "heads", "hidden", "window"))
+        check_shape(self)
         if (self.width // self.heads) % 2:
             raise UserError(f"rotary heads need an even size, got width/heads = {self.width // self.heads}")
         for name in (self.activation, self.head_activation):

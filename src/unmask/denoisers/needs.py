@@ -14,10 +14,10 @@ from unmask.denoisers.checkpoint import Checkpoint
 from unmask.denoisers.codec import BARE, OWN, read_names
 from unmask.denoisers.families import FAMILIES, recognise
 from unmask.denoisers.folder import read_shape
-from unmask.denoisers.foreign import blank_network
+from unmask.denoisers.foreign import fit_together
 from unmask.denoisers.foreign_codec import choose_template
-from unmask.denoisers.keys import plan
 from unmask.denoisers.network import NetworkConfig
+from unmask.denoisers.quantised import refuse_quantised
 
 
 class Need(NamedTuple):
@@ -38,6 +38,7 @@ class Inspection:
     template:   how prompts are written: bare, chat, or a text with {prompt} in it.
     free:       bytes free on the device; None where that is not known.
     rows, positions: the batch the needs are counted for.
+    left_out:   tensors that are no part of the network. adapter: the folder of the LoRA adapter that is merged in.
     """
 
     name: str
@@ -58,17 +59,24 @@ class Inspection:
     rows: int
     positions: int
     needs: tuple[Need, ...]
+    left_out: tuple[str, ...] = ()
+    adapter: str | None = None
 
 
 def examine(
-    name: str, checkpoint: Checkpoint, device: str = "cpu", rows: int = 8, positions: int | None = None
+    name: str,
+    checkpoint: Checkpoint,
+    device: str = "cpu",
+    rows: int = 8,
+    positions: int | None = None,
+    ignore_extra: bool = False,
 ) -> Inspection:
     """Look at a checkpoint, and say what it needs on `device` for batches of `rows` canvases of `positions` each.
 
     positions: twice the response length unless given, at most the context.
     Raises UserError if it is of no known family, or its tensors do not fit its configuration.
     """
-    family, about, config, length = identify(checkpoint)
+    family, about, config, length, left_out = identify(checkpoint, ignore_extra)
     if positions is not None and positions > config.context:
         raise UserError(f"a canvas of {positions} positions is longer than the context of {config.context}")
     columns = min(2 * length, config.context) if positions is None else positions
@@ -98,19 +106,24 @@ def examine(
         rows=rows,
         positions=columns,
         needs=tuple(needs),
+        left_out=tuple(left_out),
+        adapter=None if checkpoint.adapter is None else str(checkpoint.adapter),
     )
 
 
-def identify(checkpoint: Checkpoint) -> tuple[str, str, NetworkConfig, int]:
-    """Family, what it is, the shape of its network, and the length of a response; names and shapes are checked."""
+def identify(checkpoint: Checkpoint, ignore_extra: bool = False) -> tuple[str, str, NetworkConfig, int, list[str]]:
+    """Family, what it is, the shape of its network, the length of a response, and the tensors that are left out.
+
+    Names and shapes are checked.
+    """
     if "format" in checkpoint.config:
         shape, length = read_shape(checkpoint.path / "config.json", checkpoint.config)
-        return "unmask", "a denoiser fitted with unmask", shape.config, length
+        return "unmask", "a denoiser fitted with unmask", shape.config, length, []
+    refuse_quantised(checkpoint)
     name = recognise(checkpoint)
     family = FAMILIES[name]
-    network, config = blank_network(checkpoint, family)
-    plan(checkpoint, network, config, family.keys, family.spellings, family.ignored)
-    return name, family.about, network.config, min(family.response_length, network.config.context)
+    network, _, _, left_out = fit_together(checkpoint, family, ignore_extra=ignore_extra)
+    return name, family.about, network.config, min(family.response_length, network.config.context), left_out
 
 
 def template_of(checkpoint: Checkpoint) -> str:

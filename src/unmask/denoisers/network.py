@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
+from unmask.core.typed import check_fields, hints
 from unmask.denoisers.base import CHUNK_ELEMENTS, Denoised
+
+MOST_LAYERS = 10_000  # a stack of blocks is built before anything is read into it
 
 
 class NetworkConfig(Protocol):
@@ -108,16 +111,33 @@ def spans(numbers: AbstractSet[int]) -> tuple[slice, ...]:
     return tuple(map(slice, starts, stops))
 
 
-def check_sizes(config: Any, names: tuple[str, ...]) -> None:
-    """Raise UserError if a size of a network is not a whole number of at least 1, or does not fit another."""
-    for name in names:
-        value = getattr(config, name)
-        if type(value) is not int or value < 1:
-            raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
+def check_shape(config: Any, **at_least: float) -> None:
+    """Raise UserError if an entry of a network's configuration is of another type or size than it can be, or does not
+    fit another.
+
+    Sizes and rotary bases are at least 1, other numbers not negative. at_least: where it is otherwise.
+    """
+    low: dict[str, float] = {}
+    for name, kind in hints(type(config)).items():
+        if name != "mask_token" and kind in (int, int | None, float):
+            low[name] = 0 if kind is float and not name.endswith("rope_base") else 1
+    check_fields(config, low | at_least)
+    if config.layers > MOST_LAYERS:
+        raise UserError(f"layers must be at most {MOST_LAYERS:,}, got {config.layers}")
     if config.width % config.heads:
         raise UserError(f"width {config.width} does not split into {config.heads} heads; choose a multiple")
     if not 0 <= config.mask_token < config.vocabulary:
         raise UserError(f"mask token {config.mask_token} lies outside the vocabulary of {config.vocabulary}")
+
+
+def blank(build: Callable[[Any], "Network"], config: Any) -> "Network":
+    """A network without storage, to be read into. Raises UserError if its tensors would be too large to count."""
+    try:
+        with torch.device("meta"):
+            return build(config)
+    except (RuntimeError, OverflowError) as error:
+        what = f"a vocabulary of {config.vocabulary} and a width of {config.width}"
+        raise UserError(f"{what} make tensors that are too large to count") from error
 
 
 def table(rows: int, width: int) -> nn.Embedding:

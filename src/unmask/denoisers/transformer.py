@@ -15,7 +15,7 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import positions_from_first_valid
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
-from unmask.denoisers.network import Network
+from unmask.denoisers.network import Network, check_shape
 
 NEW = {"since": 2}  # a field added later: at its default it is left out of digests, so that old records still agree
 
@@ -25,6 +25,7 @@ class TransformerConfig:
     """Shape of a `Transformer`. `vocabulary` counts every row of the embedding, the mask token's included.
 
     shifted: the state at a position speaks of the token after it, as in the causal network it was made from (Dream).
+    rope_bfloat16: cosines and sines are rounded to bfloat16 in every precision, as in the code it was fitted by (SMDM).
     """
 
     vocabulary: int
@@ -40,20 +41,14 @@ class TransformerConfig:
     qkv_bias: bool = False
     tied: bool = True
     shifted: bool = field(default=False, metadata=NEW)
+    rope_bfloat16: bool = field(default=False, metadata=NEW)
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "context", "width", "heads", "kv_heads", "hidden"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1) and not (name == "kv_heads" and value is None):
-                raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if self.width % self.heads:
-            raise UserError(f"width {self.width} does not split into {self.heads} heads; choose a multiple")
+        check_shape(self, layers=0)
         if (self.width // self.heads) % 2:
             raise UserError(f"rotary heads need an even size, got width/heads = {self.width // self.heads}")
         if self.heads % (self.kv_heads or self.heads):
             raise UserError(f"{self.heads} heads do not share {self.kv_heads} key/value heads evenly")
-        if not 0 <= self.mask_token < self.vocabulary:
-            raise UserError(f"mask token {self.mask_token} lies outside the vocabulary of {self.vocabulary}")
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as written to config.json."""
@@ -61,17 +56,20 @@ class TransformerConfig:
 
 
 def rotary_angles(
-    positions: Tensor, size: int, base: float, dtype: torch.dtype = torch.float32
+    positions: Tensor, size: int, base: float, dtype: torch.dtype = torch.float32, bfloat16: bool = False
 ) -> tuple[Tensor, Tensor]:
     """cos and sin [B, 1, L, size] of the rotary embedding at `positions` [B, L] (Su et al. 2021, Eq. 34).
 
-    At least float32, whatever `dtype` the network has.
+    At least float32, whatever `dtype` the network has. bfloat16: made in float32 and rounded, as some networks were
+    fitted with them.
     """
-    dtype = torch.promote_types(dtype, torch.float32)
-    rates = base ** (-torch.arange(0, size, 2, device=positions.device, dtype=dtype) / size)
+    dtype = torch.float32 if bfloat16 else torch.promote_types(dtype, torch.float32)
+    powers = torch.arange(0, size, 2, device=positions.device, dtype=dtype) / size
+    rates = 1.0 / base**powers if bfloat16 else base**-powers  # to the last bit as there, since what follows is rounded
     angles = positions[:, None, :, None].to(dtype) * rates
     angles = torch.cat([angles, angles], dim=-1)
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return (cos.bfloat16().to(dtype), sin.bfloat16().to(dtype)) if bfloat16 else (cos, sin)
 
 
 def rotate(value: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -180,7 +178,8 @@ class Transformer(Network):
         """[B, L, D]: hidden states at every position; `tokens` long [B, L], `valid` bool [B, L]."""
         x = self.embed(tokens)
         size = self.config.width // self.config.heads
-        cos, sin = rotary_angles(positions_from_first_valid(valid), size, self.config.rope_base, x.dtype)
+        positions, rope = positions_from_first_valid(valid), (self.config.rope_base, x.dtype, self.config.rope_bfloat16)
+        cos, sin = rotary_angles(positions, size, *rope)
         mask = None if bool(valid.all()) else valid[:, None, None, :]
         return self.align(self.trunk(x, cos, sin, mask), valid)
 
@@ -219,7 +218,7 @@ class Transformer(Network):
         x = self.embed(torch.cat([tokens, torch.full_like(tokens, self.config.mask_token)], dim=1))  # [B, 2L, D]
         positions = positions_from_first_valid(canvas.valid).repeat(1, 2)
         size = self.config.width // self.config.heads
-        cos, sin = rotary_angles(positions, size, self.config.rope_base, x.dtype)
+        cos, sin = rotary_angles(positions, size, self.config.rope_base, x.dtype, self.config.rope_bfloat16)
         own = torch.eye(length, dtype=torch.bool, device=x.device)
         seen = canvas.valid[:, None, :].expand(-1, length, -1)  # [B, L, L], by query and key
         text = torch.cat([seen, torch.zeros_like(seen)], dim=-1)

@@ -11,8 +11,11 @@ import torch
 from unmask.core.devices import check_device
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing_folder, says, write_json
-from unmask.denoisers.folder import read_config, read_weights, write_weights
-from unmask.denoisers.hub import fetch, may_be_repository
+from unmask.core.typed import check_fields
+from unmask.denoisers.address import local_path, repository_of
+from unmask.denoisers.folder import check_depth, read_card, read_config, read_weights, write_weights
+from unmask.denoisers.hub import fetch
+from unmask.denoisers.streaming import check_finite
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.samplers.base import Unmasker
 from unmask.samplers.budgeted import Budgeted
@@ -70,9 +73,9 @@ def load_order(folder: str | Path, device: str = "cpu") -> LearnedOrder:
     Raises UserError naming the file that is missing, damaged, foreign or does not fit.
     """
     check_device(device)
-    name, folder = Path(folder).as_posix(), Path(folder)
-    if not folder.exists() and may_be_repository(name):
-        folder = fetch(name)
+    name, folder = str(folder), local_path(str(folder))
+    if (repository := repository_of(name)) is not None:
+        folder = fetch(*repository)
     if not folder.is_dir():
         raise UserError(f"there is no learned order at {folder}; make one with `unmask learn --out {folder}`")
     path = folder / "config.json"
@@ -83,27 +86,37 @@ def load_order(folder: str | Path, device: str = "cpu") -> LearnedOrder:
         raise UserError(
             f"{path} is of version {config.get('version')!r}, this unmask reads version {VERSION}"
         )
+    if extra := sorted(set(config) - {"format", "version", "policy", "rules", "card"}):
+        raise UserError(f"{path} has unknown entries {extra}; it is of another version")
     shape = read_config(path, config, "policy", PolicyConfig)
-    rules = read_rules(path, config.get("rules"))
+    rules, card = read_rules(path, config.get("rules")), read_card(path, config)
+    file = folder / "model.safetensors"
+    weights = read_weights(file)
+    check_depth(file, shape.layers, weights)
     try:
         with torch.device("meta"):  # no weights to draw: they come from the file
             policy = PolicyNetwork(shape)
-    except UserError as error:
-        raise UserError(f"{path} has a policy that cannot be: {error}") from error
-    weights = read_weights(folder / "model.safetensors")
+    except (UserError, RuntimeError) as error:
+        raise UserError(f"{path} has a policy that cannot be: {str(error).partition(chr(10))[0]}") from error
     expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if expected != found:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        raise UserError(f"{folder / 'model.safetensors'} does not fit config.json at {', '.join(wrong[:3])}")
-    policy.load_state_dict(weights, assign=True)
-    return LearnedOrder(policy.to(device).eval(), rules, config.get("card", {}))
+        raise UserError(f"{file} does not fit config.json at {', '.join(wrong[:3])}")
+    for name, value in weights.items():
+        if not value.is_floating_point():
+            raise UserError(f"{file} has {name} as {value.dtype}, and weights are numbers with a point")
+        check_finite(file, name, value)
+    policy.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    return LearnedOrder(policy.to(device).eval(), rules, card)
 
 
 def read_rules(path: Path, rules: Any) -> dict[int, DecodeRule]:
     """The decode rule of each budget, from what stands in the file `path`."""
     try:
         found = {int(budget): DecodeRule.from_dict(rule) for budget, rule in rules.items()}
+        for rule in found.values():
+            check_fields(rule)
         if found and min(found) < 1:
             raise ValueError(f"a budget of {min(found)}")
         return found

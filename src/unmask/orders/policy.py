@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
+from unmask.core.typed import check_fields
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.transformer import Block, TransformerConfig, rotary_angles
 from unmask.orders.features import POSITION_FEATURES, ROW_FEATURES, WIDEST_CODE, Packed, pack, token_codes
@@ -29,6 +30,9 @@ class PolicyConfig:
     hidden: int = 160
     components: int = 1
     codes: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self, {"denoiser_width": 0, "width": 1, "layers": 0, "heads": 1, "hidden": 1})
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as written to config.json."""

@@ -68,6 +68,7 @@ class FitConfig:
     context: int = 160
     init: str | None = None
     new_head: bool = False
+    ignore_extra: bool = False
     precision: str = "auto"
     compile: bool = False
     workers: int = 0
@@ -86,7 +87,7 @@ Validate = Callable[[TextDenoiser, Task], dict[str, float]]
 
 CODEC_EXAMPLES = 20_000
 # What a run may be called again with otherwise. A head is new at its first start alone: the checkpoint has it after.
-NOT_IDENTITY = ("updates", "workers", "device", "data", "new_head")
+NOT_IDENTITY = ("updates", "workers", "device", "data", "new_head", "ignore_extra")
 
 
 def make_codec(task: Task, vocabulary: int) -> Codec:
@@ -122,7 +123,10 @@ def response_tokens(codec: Codec, task: Task) -> int:
 def start(config: FitConfig, task: Task) -> TextDenoiser:
     """The denoiser before the first update: random weights, or those of `config.init`."""
     if config.init:
-        found = load_denoiser(config.init, dtype=torch.float32, new_head=config.seed if config.new_head else None)
+        new_head = config.seed if config.new_head else None
+        found = load_denoiser(
+            config.init, dtype=torch.float32, new_head=new_head, ignore_extra=config.ignore_extra
+        )
         length = config.response_length or response_tokens(found.codec, task)
         network = found.network
         if isinstance(network, Transformer):  # rotary positions are a limit it was fitted within, not a table

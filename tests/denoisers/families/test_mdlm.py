@@ -11,6 +11,7 @@ from unmask.denoisers.checkpoint import Checkpoint
 from unmask.denoisers.dit import DiT, DiTConfig
 from unmask.denoisers.families.mdlm import KEYS, configure
 
+from .test_as_found import edit, logits
 from .tiny import byte_tokenizer, random_weights, write_json
 from .tiny_mdlm import CONFIG, row_logits
 
@@ -37,6 +38,24 @@ def test_other_sizes_are_the_definition_too(tmp_path):
     wide = {name: value.double() for name, value in weights.items()}
     theirs = torch.stack([row_logits(wide, row, 4, 2) for row in tokens.masked_fill(masked, 257)])[masked]
     torch.testing.assert_close(ours[:, :257], theirs[:, :257], rtol=1e-9, atol=1e-9)
+
+
+def test_exact_cosines_and_sines_are_to_be_had(spoilable):
+    path = spoilable("mdlm")
+    as_published = logits(path, "mdlm")
+    edit(path, rope_bfloat16=False)
+    assert not load_denoiser(path).network.config.rope_bfloat16
+    assert 1e-4 < (logits(path, "mdlm") - as_published).abs().max() < 0.5
+    edit(path, rope_bfloat16="no")
+    with pytest.raises(UserError, match="`rope_bfloat16` 'no', which should be of type bool"):
+        load_denoiser(path)
+
+
+def test_another_rotary_base_is_refused(spoilable):
+    path = spoilable("mdlm")
+    edit(path, rope_parameters={"rope_type": "default", "rope_theta": 500.0})
+    with pytest.raises(UserError, match="a rotary base of 500, and that of MDLM is always 10000"):
+        load_denoiser(path)
 
 
 def test_every_tensor_of_the_network_has_a_name_of_theirs():
@@ -66,7 +85,7 @@ def shape(config):
 
 
 def test_the_shape_of_the_released_checkpoint_is_read():
-    assert shape(OWT) == DiTConfig(50258, 50257)
+    assert shape(OWT) == DiTConfig(50258, 50257, rope_bfloat16=True)
     with torch.device("meta"):
         network = DiT(shape(OWT))
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6

@@ -61,6 +61,7 @@ SIZES = {
     "LLaDA-8B": ("llada", LLADA_8B, llada(), 8_015_581_184, (32, 4096, 32, 12288)),
     "Dream-7B": ("dream", DREAM_7B, dream(), 7_615_616_512, (28, 3584, 28, 18944)),
     "SMDM-170M": ("smdm", {}, smdm(18, 768), 219_050_496, (18, 768, 12, 3072)),
+    "SMDM-2121M": ("smdm", {}, smdm(28, 2176), 2_260_659_456, (28, 2176, 17, 8704)),
     "SMDM-1028M": ("smdm", {}, smdm(20, 1792), 1_142_367_744, (20, 1792, 14, 7168)),
 }
 
@@ -72,7 +73,7 @@ def test_a_published_size_fits_the_network_to_the_last_tensor(size):
     checkpoint = Checkpoint(Path(size), config, tensors)
     assert recognise(checkpoint) == name
     network, made = blank_network(checkpoint, FAMILIES[name])
-    moves = plan(checkpoint, network, made, FAMILIES[name].keys)
+    moves = plan(checkpoint, network, made, FAMILIES[name].names(network.state_dict()))
     assert sum(stored.size for stored in tensors.values()) == parameters
     assert sum(move.stored.size for move in moves) == parameters
     assert (made.layers, made.width, made.heads, made.hidden) == expected

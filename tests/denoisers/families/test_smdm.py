@@ -8,11 +8,13 @@ import torch
 
 from unmask import load_denoiser
 from unmask.core.errors import UserError
-from unmask.denoisers.families.smdm import HEADS, split_heads
+from unmask.denoisers.families.smdm import HEADS, heads_of, split_heads
 from unmask.denoisers.transformer import TransformerConfig
 
+from .test_as_found import logits
+from .test_contract import canvas_for, without_mask
 from .tiny import read_weights, rewrite
-from .tiny_smdm import TOKENS
+from .tiny_smdm import TOKENS, reference, rounded
 
 
 def test_a_folder_with_the_file_will_do_as_well(spoilable):
@@ -95,3 +97,37 @@ def test_the_head_gets_a_row_for_the_mask_token(checkpoints):
     head = load_denoiser(path).network.head.weight
     assert torch.equal(head[:-1], read_weights(path)["lm_head.weight"])
     assert not head[-1].any()
+
+
+def test_cosines_and_sines_are_rounded_as_published_unless_the_configuration_says_otherwise(spoilable):
+    """The published code keeps them in bfloat16 in every precision; at 1,000 positions that is 3e-3 of a turn."""
+    path, canvas = spoilable("smdm"), canvas_for("smdm", rows=2, length=8)
+    as_published = logits(path, "smdm")
+    (path.parent / "config.json").write_text(json.dumps({"rope_bfloat16": False}))
+    exact = logits(path, "smdm")
+    for ours, is_exact in ((as_published, False), (exact, True)):
+        theirs = without_mask(reference(path, is_exact)(canvas.tokens)[canvas.masked], TOKENS)
+        assert (ours - theirs).abs().max() <= 1e-4
+    assert (as_published - exact).abs().max() > 3e-4
+
+
+def test_the_published_tables_are_made_to_the_last_bit():
+    """In float32, by the formula of lit_gpt, then rounded; most entries are those of exact numbers rounded."""
+    from unmask.denoisers.transformer import rotary_angles
+
+    theta = 1.0 / (10_000 ** (torch.arange(0, 64, 2) / 64))
+    table = torch.outer(torch.arange(2048), theta)
+    for dtype in (torch.bfloat16, torch.float32, torch.float64):
+        cos, sin = rotary_angles(torch.arange(2048)[None], 64, 10_000.0, dtype, bfloat16=True)
+        assert torch.equal(cos[0, 0, :, :32].bfloat16(), table.cos().bfloat16())
+        assert torch.equal(sin[0, 0, :, 32:].bfloat16(), table.sin().bfloat16())
+        assert torch.equal(cos.bfloat16().to(cos.dtype), cos)
+    assert rounded(1.00390625) == 1.0  # a tie goes to the even one
+    assert rounded(1.01171875) == 1.015625
+
+
+def test_every_published_size_is_known():
+    """Width -> heads in lit_gpt/config.py of SMDM, `Diff_LLaMA_*`, the largest of 2,121 M among them."""
+    sizes = {256: 4, 384: 6, 512: 8, 576: 9, 640: 10, 768: 12, 896: 14, 1024: 16, 1280: 10, 1408: 11, 1536: 12,
+             1792: 14, 2048: 16, 2176: 17}  # fmt: skip
+    assert {width: heads_of(width, 4 * width) for width in sizes} == sizes

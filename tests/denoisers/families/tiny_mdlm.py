@@ -1,6 +1,7 @@
 """MDLM: its own code runs on a GPU with flash-attention alone, so the reference is its definition, written out here.
 
-From the tensors under their real names, one row and one head at a time.
+From the tensors under their real names, one row and one head at a time. Its blocks run in bfloat16 there, which rounds
+the cosines and sines of the positions.
 """
 
 import math
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .tiny import Tiny, byte_tokenizer, random_weights, read_weights, write_json
+from .tiny_smdm import rounded
 
 WIDTH, LAYERS, HEADS, CONDITION, VOCABULARY = 32, 2, 4, 6, 258
 MASK = VOCABULARY - 1  # the tokenizer has the 256 bytes and <|endoftext|>
@@ -94,7 +96,7 @@ def row_logits(weights: dict[str, Tensor], tokens: Tensor, layers: int, heads: i
     def turn(vector: Tensor, position: int) -> Tensor:  # the halves of a head are the coordinates of planes
         half = len(vector) // 2
         angles = [position * 10_000 ** (-k / half) for k in range(half)]
-        cos, sin = (vector.new_tensor([f(angle) for angle in angles]) for f in (math.cos, math.sin))
+        cos, sin = (vector.new_tensor([rounded(f(angle)) for angle in angles]) for f in (math.cos, math.sin))
         a, b = vector[:half], vector[half:]
         return torch.cat([a * cos - b * sin, b * cos + a * sin])
 

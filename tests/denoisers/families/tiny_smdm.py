@@ -1,6 +1,7 @@
 """SMDM: the reference is written out from the definition, loops and all; TinyLlama's tokenizer in small beside it."""
 
 import math
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,19 +60,28 @@ def norm(x: Tensor, weight: Tensor) -> Tensor:
     return x / (x.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt() * weight
 
 
-def turned(vector: Tensor, position: int) -> Tensor:
+def rounded(value: float) -> float:
+    """To the nearest bfloat16, ties to even: the published code keeps its cosines and sines so."""
+    (bits,) = struct.unpack("<I", struct.pack("<f", value))
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    return struct.unpack("<f", struct.pack("<I", bits))[0]
+
+
+def turned(vector: Tensor, position: int, exact: bool = False) -> Tensor:
     """One head's query or key: coordinates j and j + size / 2 turn by position / 10000^(2 j / size)."""
     found = vector.clone()
     half = SIZE // 2
     for j in range(half):
         angle = position * 10000 ** (-2 * j / SIZE)
+        cos, sin = (value if exact else rounded(value) for value in (math.cos(angle), math.sin(angle)))
         a, b = vector[j], vector[j + half]
-        found[j] = a * math.cos(angle) - b * math.sin(angle)
-        found[j + half] = b * math.cos(angle) + a * math.sin(angle)
+        found[j] = a * cos - b * sin
+        found[j + half] = b * cos + a * sin
     return found
 
 
-def reference(path: Path) -> Callable[[Tensor], Tensor]:
+def reference(path: Path, exact: bool = False) -> Callable[[Tensor], Tensor]:
+    """exact: leave cosines and sines as they are."""
     weights = {name: value.double() for name, value in read_weights(path).items()}
 
     def attention(x: Tensor, block: str) -> Tensor:
@@ -80,8 +90,8 @@ def reference(path: Path) -> Callable[[Tensor], Tensor]:
         heads = []
         for head in range(HEADS):
             mine = fused[:, head * 3 * SIZE : (head + 1) * 3 * SIZE]
-            query = torch.stack([turned(row[:SIZE], place) for place, row in enumerate(mine)])
-            key = torch.stack([turned(row[SIZE : 2 * SIZE], place) for place, row in enumerate(mine)])
+            query = torch.stack([turned(row[:SIZE], place, exact) for place, row in enumerate(mine)])
+            key = torch.stack([turned(row[SIZE : 2 * SIZE], place, exact) for place, row in enumerate(mine)])
             value = mine[:, 2 * SIZE :]
             heads.append((query @ key.T / math.sqrt(SIZE)).softmax(dim=-1) @ value)
         return torch.cat(heads, dim=-1) @ weights[f"{block}.attn.proj.weight"].T

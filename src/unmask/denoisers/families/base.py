@@ -1,11 +1,13 @@
 """What a model family is: how its checkpoints are recognised, which network they become, and how text is read."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from unmask.core.errors import UserError
+from unmask.core.typed import brief
 from unmask.denoisers.checkpoint import Checkpoint
-from unmask.denoisers.keys import Keys
+from unmask.denoisers.keys import Keys, Names, expand
 from unmask.denoisers.network import Network
 
 
@@ -24,6 +26,7 @@ class Family:
     recognise:       for checkpoints without a config.json: whether it is one, by its tensors.
     spellings:       older names -> those of `keys`, as (regular expression, what to put there).
     ignored:         names that are no part of the network, `{i}` for a number.
+    stand_ins:       names that mean another one where that is not there, and nothing where it is.
     """
 
     about: str
@@ -37,11 +40,30 @@ class Family:
     recognise: Callable[[Checkpoint], bool] | None = None
     spellings: Sequence[tuple[str, str]] = ()
     ignored: Collection[str] = ()
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+
+    def names(self, wanted: Collection[str] = ()) -> Names:
+        """How it calls the tensors of a network, `wanted` in our names."""
+        return Names(expand(self.keys, wanted), self.keys, self.spellings, self.ignored, self.stand_ins)
 
     def is_of(self, checkpoint: Checkpoint) -> bool:
         """Whether this checkpoint is one of the family."""
         kind = checkpoint.config.get("model_type")
         if kind is None:
             return self.recognise is not None and self.recognise(checkpoint)
-        given = set(checkpoint.config.get("architectures") or self.architectures)
-        return kind in self.model_types and (not self.architectures or not given.isdisjoint(self.architectures))
+        if str(kind).lower() not in map(str.lower, self.model_types):  # both spellings are about
+            return False
+        given = {name.lower() for name in architectures(checkpoint)}
+        return not given or not self.architectures or not given.isdisjoint(map(str.lower, self.architectures))
+
+
+def architectures(checkpoint: Checkpoint) -> list[str]:
+    """The classes that its config.json names. Raises UserError if it names something else."""
+    given = checkpoint.config.get("architectures")
+    if isinstance(given, str):
+        return [given] if given else []
+    if given is not None and not (isinstance(given, list) and all(isinstance(name, str) for name in given)):
+        raise UserError(
+            f"{checkpoint.path}: config.json has `architectures` {brief(given)}, which should be a list of names"
+        )
+    return list(given or [])

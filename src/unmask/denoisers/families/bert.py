@@ -61,8 +61,9 @@ SPELLINGS = (
     (r"\.beta$", ".bias"),
     (r"^(embeddings|encoder)\.", r"bert.\1."),  # an encoder saved on its own
     (r"^pooler\.", "bert.pooler."),
-    (r"^cls\.predictions\.bias$", "cls.predictions.decoder.bias"),  # one tensor under two names
 )
+# One tensor under two names where head and embedding are tied; where they are not, the second is what is added.
+STAND_INS = {"cls.predictions.bias": "cls.predictions.decoder.bias"}
 # In the file, and no part of a masked language model.
 IGNORED = {
     "bert.embeddings.position_ids": "counts from 0",
@@ -110,5 +111,6 @@ BERT = Family(
     frame=FRAME,
     spellings=SPELLINGS,
     ignored=IGNORED,
+    stand_ins=STAND_INS,
     response_length=32,
 )

@@ -14,12 +14,18 @@ DiffuCoder-7B has the same layout. Source: modeling_dream.py and generation_util
 the hub (Dream-org/Dream-v0-Instruct-7B) and are not needed.
 """
 
+import json
+
 from unmask.core.errors import UserError
+from unmask.core.files import read_json
+from unmask.core.typed import brief
 from unmask.denoisers.checkpoint import Checkpoint
 from unmask.denoisers.entries import entry, must_be
 from unmask.denoisers.families.base import Family
+from unmask.denoisers.rope import rope_base
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 
+EXPAND = "<|expand|>"  # of DreamOn's tokenizer alone
 KEYS = {
     "model.embed_tokens.weight": "embed.weight",
     "model.layers.{i}.input_layernorm.weight": "blocks.{i}.attention_norm.weight",
@@ -44,24 +50,47 @@ def configure(checkpoint: Checkpoint) -> TransformerConfig:
     must_be(config, "hidden_act", "silu", "Dream's feed-forward layers are SwiGLU")
     must_be(config, "use_sliding_window", False, "every position sees every other")
     must_be(config, "use_mrope", False, "its positions count along one axis")
-    if config.get("rope_scaling") is not None:
-        raise UserError(f"config.json has `rope_scaling` {config['rope_scaling']!r}, and Dream's positions have none")
+    kinds = config.get("layer_types") or []
+    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
+        raise UserError(f"config.json has `layer_types` {brief(kinds)}, and every layer sees every position")
+    refuse_dreamon(checkpoint)
     heads = entry(config, "num_attention_heads", int)
+    width = entry(config, "hidden_size", int)
+    must_be(config, "head_dim", width // max(heads, 1), "a head is as wide as the network divided by its heads")
     return TransformerConfig(
         vocabulary=entry(config, "vocab_size", int),
         mask_token=entry(config, "mask_token_id", int),
         context=entry(config, "max_position_embeddings", int),
         layers=entry(config, "num_hidden_layers", int),
-        width=entry(config, "hidden_size", int),
+        width=width,
         heads=heads,
         kv_heads=entry(config, "num_key_value_heads", int, heads),
         hidden=entry(config, "intermediate_size", int),
-        rope_base=entry(config, "rope_theta", float, 10_000.0),
+        rope_base=rope_base(config, 10_000.0),
         norm_eps=entry(config, "rms_norm_eps", float, 1e-6),
         qkv_bias=True,
         tied=entry(config, "tie_word_embeddings", bool, False),
         shifted=True,
     )
+
+
+def refuse_dreamon(checkpoint: Checkpoint) -> None:
+    """Raise UserError if it is DreamOn, whose layout is Dream's: one of its tokens asks for a longer canvas."""
+    beside = [checkpoint.folder / name for name in ("generation_config.json", "tokenizer_config.json")]
+    generation, reader = (read_json(path) if path.is_file() else {} for path in beside)
+    signs = [
+        f"`{name}` {brief(values[name])}"
+        for values in (checkpoint.config, generation, reader)
+        for name in ("expand_token_id", "expand_token")
+        if values.get(name) is not None
+    ]
+    if f'"{EXPAND}"' in json.dumps(reader.get("added_tokens_decoder")):
+        signs.append(f"token {EXPAND}")
+    if signs:
+        raise UserError(
+            f"this is DreamOn ({signs[0]}): it lengthens and shortens its canvas while it writes, which is not built "
+            "in; as a plain Dream it would write those tokens into the text. Take a Dream-v0 checkpoint"
+        )
 
 
 DREAM = Family(

@@ -17,6 +17,7 @@ from unmask.core.errors import UserError
 from unmask.denoisers.checkpoint import Checkpoint
 from unmask.denoisers.entries import entry, must_be
 from unmask.denoisers.families.base import Family
+from unmask.denoisers.rope import rope_base
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 
 KEYS = {
@@ -72,7 +73,7 @@ def configure(checkpoint: Checkpoint) -> TransformerConfig:
         heads=heads,
         kv_heads=kv_heads,
         hidden=entry(config, "mlp_hidden_size", int, entry(config, "mlp_ratio", int, 4) * width),
-        rope_base=entry(config, "rope_theta", float, 10_000.0),
+        rope_base=rope_base(config, 10_000.0),
         norm_eps=entry(config, "rms_norm_eps", float, 1e-5),
         qkv_bias=entry(config, "include_qkv_bias", bool, False),
         tied=entry(config, "weight_tying", bool, True),

@@ -6,15 +6,19 @@ config.json of mdlm-owt, the entries that matter:
      "cond_dim": 128, "n_blocks": 12, "n_heads": 12, "time_conditioning": false}
 
 One file, in float32. GPT-2's 50,257 tokens, then the mask token. No tokenizer stands beside the weights: copy
-the tokenizer.json of openai-community/gpt2 there. The published code computes in bfloat16, the cosines and sines of the
-positions too; here they are those of the network's precision. Source: modeling_mdlm.py, which stands beside the weights
-on the hub (kuleshov-group/mdlm-owt) and is not needed, and models/dit.py of github.com/kuleshov-group/mdlm.
+the tokenizer.json of openai-community/gpt2 there. The published code computes its blocks in bfloat16 by autocast, so
+the cosines and sines of the positions are rounded to it, in training too. Here they are as well, in every precision
+(`rope_bfloat16`; false in config.json leaves them exact: logits then differ by 0.16 to 0.39). Source: modeling_mdlm.py,
+which stands beside the weights on the hub (kuleshov-group/mdlm-owt) and is not needed, and models/dit.py of
+github.com/kuleshov-group/mdlm.
 """
 
+from unmask.core.errors import UserError
 from unmask.denoisers.checkpoint import Checkpoint
-from unmask.denoisers.dit import DiT, DiTConfig
+from unmask.denoisers.dit import ROPE_BASE, DiT, DiTConfig
 from unmask.denoisers.entries import entry, must_be
 from unmask.denoisers.families.base import Family
+from unmask.denoisers.rope import rope_base
 
 # How a text stands on the canvas. It was trained on pieces of 1,024 tokens of the web that begin and end with GPT-2's
 # <|endoftext|>, which parts documents too. GPT-2's tokenizer has no mask token; it is the next id.
@@ -50,6 +54,8 @@ def configure(checkpoint: Checkpoint) -> DiTConfig:
     """From config.json. Raises UserError naming the entry that is missing or asks for another network."""
     values = checkpoint.config
     must_be(values, "time_conditioning", False, "a network that reads the noise level needs the time of each step")
+    if (base := rope_base(values, ROPE_BASE)) != ROPE_BASE:
+        raise UserError(f"config.json has a rotary base of {base:g}, and that of MDLM is always {ROPE_BASE:g}")
     vocabulary = entry(values, "vocab_size", int)
     return DiTConfig(
         vocabulary=vocabulary,
@@ -59,6 +65,7 @@ def configure(checkpoint: Checkpoint) -> DiTConfig:
         width=entry(values, "hidden_dim", int),
         heads=entry(values, "n_heads", int),
         condition=entry(values, "cond_dim", int),
+        rope_bfloat16=entry(values, "rope_bfloat16", bool, True),
     )
 
 

@@ -17,12 +17,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from unmask.core.errors import UserError
+from unmask.core.typed import brief
 from unmask.denoisers.bert import ACTIVATIONS
 from unmask.denoisers.checkpoint import Checkpoint
-from unmask.denoisers.entries import entry, must_be, one_of
+from unmask.denoisers.entries import entry, one_of
 from unmask.denoisers.families.base import Family
 from unmask.denoisers.families.bert import FRAME, mask_of
 from unmask.denoisers.modern_bert import ModernBert, ModernBertConfig
+from unmask.denoisers.network import MOST_LAYERS
+from unmask.denoisers.rope import rope_base
 
 # Their name of a tensor -> ours; `{i}` is the number of a block. Fused projections stay fused, as they are there.
 # Biases stand in the file only where config.json asks for them.
@@ -67,8 +70,8 @@ def configure(checkpoint: Checkpoint) -> ModernBertConfig:
         hidden=entry(values, "intermediate_size", int),
         global_layers=global_layers(values, layers),
         window=entry(values, "local_attention", int, 128) // 2,  # the whole width is given: half on either side
-        global_rope_base=rope_base(values, "full_attention", "global_rope_theta", 160_000.0),
-        local_rope_base=rope_base(values, "sliding_attention", "local_rope_theta", 10_000.0),
+        global_rope_base=rope_base(values, 160_000.0, "global_rope_theta"),
+        local_rope_base=rope_base(values, 10_000.0, "local_rope_theta", "sliding_attention"),
         norm_eps=entry(values, "norm_eps", float, 1e-5),
         activation=one_of(values, "hidden_activation", ACTIVATIONS, "gelu"),
         head_activation=one_of(values, "classifier_activation", ACTIVATIONS, "gelu"),
@@ -87,23 +90,14 @@ def global_layers(values: Mapping[str, Any], layers: int) -> tuple[int, ...]:
         every = entry(values, "global_attn_every_n_layers", int, 3)
         if every < 1:
             raise UserError(f"config.json has `global_attn_every_n_layers` {every}, which must be at least 1")
-        return tuple(range(0, layers, every))
+        return tuple(range(0, min(layers, MOST_LAYERS), every))
     kinds = values["layer_types"]
     known = ("full_attention", "sliding_attention")
     if not isinstance(kinds, list) or len(kinds) != layers or not all(kind in known for kind in kinds):
-        raise UserError(f"config.json has `layer_types` {kinds!r}; it takes {layers}, each one of {', '.join(known)}")
+        raise UserError(
+            f"config.json has `layer_types` {brief(kinds)}; it takes {layers}, each one of {', '.join(known)}"
+        )
     return tuple(i for i, kind in enumerate(kinds) if kind == "full_attention")
-
-
-def rope_base(values: Mapping[str, Any], kind: str, older: str, default: float) -> float:
-    """The rotary base of one kind of layer: under `rope_parameters`, or by its `older` name."""
-    must_be(values, "rope_scaling", {}, "stretched rotary positions are not built in")
-    parameters = values.get("rope_parameters") or {}
-    if not isinstance(parameters, dict) or not isinstance(parameters.get(kind) or {}, dict):
-        raise UserError(f"config.json has `rope_parameters` {parameters!r}; it takes an object for `{kind}`")
-    own = parameters.get(kind) or {}
-    must_be(own, "rope_type", "default", "stretched rotary positions are not built in")
-    return entry(own, "rope_theta", float, entry(values, older, float, default))
 
 
 MODERN_BERT = Family(

@@ -13,7 +13,8 @@ must stand the tokenizer.json of TinyLlama. Its tensors, those of one of the 18 
     lm_head.weight                            [32000, 768]   the mask token has no row
 
 The two halves of a head are the two coordinates of a plane of rotation. The published code rounds the cosines and sines
-to bfloat16, as it computes in it; here they are those of the network's precision. No time is given to the network.
+to bfloat16, whatever it computes in, and so does this (`rope_bfloat16`; a config.json beside the file with
+{"rope_bfloat16": false} leaves them exact: logits then differ by 3e-4 to 1e-1). No time is given to the network.
 Source: lit_gpt/diffmodel.py and lit_gpt/config.py of github.com/ML-GSAI/SMDM.
 """
 
@@ -23,10 +24,11 @@ from typing import Any
 from torch import Tensor
 
 from unmask.core.errors import UserError
-from unmask.denoisers.checkpoint import Checkpoint
+from unmask.denoisers.checkpoint import Checkpoint, Stored
 from unmask.denoisers.entries import entry
 from unmask.denoisers.families.base import Family
 from unmask.denoisers.keys import Fused
+from unmask.denoisers.rope import rope_base
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 
 WTE, HEAD, DOWN = "transformer.wte.weight", "lm_head.weight", "transformer.h.{i}.mlp.swiglu.w3.weight"
@@ -35,7 +37,7 @@ QUERIES = "transformer.h.{i}.attn.attn.weight"
 # The number of heads is the one thing the tensors do not tell. Width -> heads, for every published size ...
 HEADS = {
     256: 4, 384: 6, 512: 8, 576: 9, 640: 10, 768: 12, 896: 14, 1024: 16,
-    1280: 10, 1408: 11, 1536: 12, 1792: 14, 2048: 16,
+    1280: 10, 1408: 11, 1536: 12, 1792: 14, 2048: 16, 2176: 17,
 }  # fmt: skip
 HEADS_75M = 8  # ... but the one with 640 and a narrow feed-forward layer
 CONTEXT = 2048
@@ -80,22 +82,30 @@ KEYS: dict[str, str | Fused] = {
 
 def recognise(checkpoint: Checkpoint) -> bool:
     """By its tensors, as there is no config.json that would say."""
-    return {WTE, HEAD, QUERIES.replace("{i}", "0")} <= checkpoint.tensors.keys()
+    return {WTE, HEAD, QUERIES.replace("{i}", "0")} <= by_name(checkpoint).keys()
+
+
+def by_name(checkpoint: Checkpoint) -> dict[str, Stored]:
+    """The tensors by every name they may go by."""
+    names = SMDM.names()
+    return {each: stored for name, stored in checkpoint.tensors.items() for each in (*names.variants(name), name)}
 
 
 def configure(checkpoint: Checkpoint) -> TransformerConfig:
-    """From the shapes of the tensors; a config.json beside the file may give `n_head`, `n_query_groups`, `block_size`.
+    """From the shapes of the tensors; a config.json beside the file may give `n_head`, `n_query_groups`, `block_size`,
+    `rope_bfloat16`.
 
     Raises UserError if it is one of the autoregressive files, or of a width of which the heads are not known.
     """
-    rows, width = matrix(checkpoint, WTE)
-    tokens, _ = matrix(checkpoint, HEAD)
+    tensors = by_name(checkpoint)
+    rows, width = matrix(tensors, WTE)
+    tokens, _ = matrix(tensors, HEAD)
     if rows == tokens:
         raise UserError(f"{WTE} has no row for a mask token: this is an autoregressive checkpoint, and none of SMDM")
     layers = 0
-    while QUERIES.replace("{i}", str(layers)) in checkpoint.tensors:
+    while QUERIES.replace("{i}", str(layers)) in tensors:
         layers += 1
-    _, hidden = matrix(checkpoint, DOWN.replace("{i}", "0"))
+    _, hidden = matrix(tensors, DOWN.replace("{i}", "0"))
     heads = entry(checkpoint.config, "n_head", int, 0) or heads_of(width, hidden)
     return TransformerConfig(
         vocabulary=rows,
@@ -106,13 +116,15 @@ def configure(checkpoint: Checkpoint) -> TransformerConfig:
         heads=heads,
         kv_heads=entry(checkpoint.config, "n_query_groups", int, heads),
         hidden=hidden,
+        rope_base=rope_base(checkpoint.config, 10_000.0),
         tied=False,
+        rope_bfloat16=entry(checkpoint.config, "rope_bfloat16", bool, True),
     )
 
 
-def matrix(checkpoint: Checkpoint, name: str) -> tuple[int, int]:
+def matrix(tensors: Mapping[str, Stored], name: str) -> tuple[int, int]:
     """Rows and columns of a tensor. Raises UserError if it is missing or no matrix."""
-    stored = checkpoint.tensors.get(name)
+    stored = tensors.get(name)
     if stored is None:
         raise UserError(f"{name} is missing")
     if len(stored.shape) != 2:
