@@ -133,3 +133,26 @@ def test_what_a_batch_takes_grows_with_it(hollow: Path, run) -> None:
         return json.loads(run("inspect", hollow, "--json", "--rows", rows).out)["needs"][0]["batch"]
 
     assert batch(1) < batch(2) < batch(64)
+
+
+@pytest.mark.parametrize(
+    ("name", "chat", "said"),
+    [
+        ("LLaDA-8B-Instruct", True, "chat: a prompt is a turn, by the chat template; --template changes it"),
+        ("LLaDA-8B-Base", True, "bare: prompts are read as they are; --template changes it"),
+        ("LLaDA-8B-Instruct", False, "bare: prompts are read as they are; --template changes it"),
+    ],
+)
+def test_how_prompts_are_written_is_shown(run, hollow: Path, name: str, chat: bool, said: str) -> None:
+    (hollow / "config.json").write_text(json.dumps(LLADA_8B | {"_name_or_path": name}))
+    if chat:
+        (hollow / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    code, out, err = run("inspect", hollow)
+    assert (code, err) == (0, "")
+    assert [line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("template")] == [said]
+    (hollow / "codec.json").write_text('{"template": "Q: {prompt}"}')
+    assert json.loads(run("inspect", hollow, "--json").out)["template"] == "Q: {prompt}"
+
+
+def test_our_own_formats_template_is_shown_too(run, denoiser: Path) -> None:
+    assert json.loads(run("inspect", denoiser, "--json").out)["template"] == "{prompt} ->"

@@ -9,6 +9,8 @@ import torch
 
 from unmask.samplers.trace import read_traces, written
 
+from ..denoisers.families.tiny_llada import TINY_LLADA
+
 
 def test_one_line_per_prompt_on_stdout_and_a_summary_on_stderr(run, denoiser: Path) -> None:
     code, out, err = run("sample", "--denoiser", denoiser, "--budget", 3, "What is 1 plus 2?", "What is 3 plus 3?")
@@ -127,3 +129,51 @@ def test_watching_tells_each_step_in_a_line_where_there_is_no_terminal(run, deno
     assert blanks == sorted(blanks, reverse=True)
     assert blanks[-1] == 0 < blanks[0]
     assert "\x1b" not in watched.err
+
+
+# ---- templates and special tokens
+
+
+def test_a_template_says_how_the_prompt_is_written(run, denoiser: Path) -> None:
+    command = ["sample", "--denoiser", denoiser, "--budget", 4, "--json", "--log-probs"]
+    found = {
+        template: json.loads(run(*command, "--template", template, "What is 1 plus 2?").out)
+        for template in ("bare", "{prompt} ->", "Q: {prompt} ->")
+    }
+    assert found["{prompt} ->"] == json.loads(run(*command, "What is 1 plus 2?").out)
+    assert len({each["log_prob"] for each in found.values()}) == 3
+    assert json.loads(run(*command, "--template", "bare", "").out)["prompt"] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--template", "Q:", "Why?"], "a template is bare, chat, or a text with {prompt} in it"),
+        (["--template", "chat", "Why?"], "this denoiser has no chat template"),
+        (["1 plus <|mask|>"], "has a mark, which stands for what is to be written: add --infill"),
+        (["Why?", "1 plus <|mask:3|>"], "prompt 2 has a mark"),
+        (["--infill", "1 plus <|mask:20000000|>"], "20,000,000 positions to write"),
+        (["--infill", "1 plus <|mask:0|>"], "`<|mask:0|>` marks nothing"),
+        ([""], "the prompt is empty"),
+        (["--response-length", "100000", "Why?"], "choose a response length (--response-length) of at most"),
+    ],
+)
+def test_what_cannot_be_written_is_one_sentence_and_nothing_on_stdout(run, denoiser: Path, arguments, said) -> None:
+    code, out, err = run("sample", "--denoiser", denoiser, "--budget", 2, *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_how_a_nameless_checkpoint_is_prompted_is_told_on_stderr(run, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    TINY_LLADA.write(folder)
+    config = json.loads((folder / "config.json").read_text()) | {"_name_or_path": None}
+    (folder / "config.json").write_text(json.dumps(config))
+    command = ["sample", "--denoiser", folder, "--budget", 2, "--response-length", 4, "Why?"]
+    code, _, err = run(*command)
+    assert code == 0
+    assert "prompts are written as turns of one; for the text as it is, give the template bare (--template bare)" in err
+    assert "--template" not in run(*command, "--template", "bare").err
+    assert "--template" not in run(*command, "--template", "chat").err

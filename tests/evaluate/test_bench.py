@@ -256,3 +256,33 @@ def test_against_is_found_by_what_it_means(small):
     assert {row.versus.sampler for row in rows if row.versus} == {"threshold:level=0.90"}
     with pytest.raises(UserError, match=r"unknown sampler of this bench `threshold:level=0\.7`"):
         small(samplers=["iid"], budgets=[3], sweeps=["threshold.level=0.80,0.90"], against="threshold:level=0.7")
+
+
+def test_special_tokens_in_a_problem_are_letters_as_they_were_in_training(text_denoiser, task, tmp_path):
+    """Shown the end token itself, it would be shown what no training text had in its prompt."""
+    seen = []
+
+    class Watched(type(text_denoiser)):
+        def __call__(self, canvas):
+            seen.append(canvas.tokens[canvas.valid & ~canvas.masked].tolist())
+            return super().__call__(canvas)
+
+    class Special(type(task)):
+        def examples(self, split):
+            return [e._replace(prompt=f"{e.prompt} <|end|> <|mask|>") for e in super().examples(split)[:2]]
+
+    watched = Watched(**vars(text_denoiser))
+    bench(watched, Special(), "test", samplers=["iid"], budgets=[1], count=2, out=tmp_path)
+    codec = text_denoiser.codec
+    assert seen
+    assert all({codec.end_token, codec.mask_token}.isdisjoint(tokens) for tokens in seen)
+
+
+def test_records_say_which_template_was_used_where_it_is_not_our_own(text_denoiser, task, tmp_path):
+    bare = replace(text_denoiser, codec=text_denoiser.codec.with_template("bare"))
+    for name, denoiser in (("own", text_denoiser), ("bare", bare)):
+        bench(denoiser, task, "test", samplers=["iid"], budgets=[1], count=2, out=tmp_path / name)
+    own, changed = (read_records(tmp_path / name / "records.jsonl").header for name in ("own", "bare"))
+    assert "template" not in own["config"]
+    assert changed["config"]["template"] == "bare"
+    assert own["denoiser"] != changed["denoiser"]

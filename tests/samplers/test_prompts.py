@@ -82,6 +82,8 @@ def test_a_template_for_one_call_leaves_the_denoiser_as_it_was(codec):
     assert prompt_ids(denoiser, ["Why? "])[-1] == codec.encode("Why? ->")
     with pytest.raises(UserError, match="a template is bare, chat"):
         decode(denoiser, ["Why?"], budget=1, template="Q:")
+    with pytest.raises(UserError, match="a canvas has its prompts written already"):
+        decode(denoiser, codec.canvas(["Why?"], 4, 1), budget=1, template="bare")
 
 
 def test_a_name_of_a_special_token_is_that_token_or_letters_as_asked(codec):
@@ -167,7 +169,7 @@ def test_every_prompt_that_is_too_long_is_named_with_its_beginning(codec):
     with pytest.raises(UserError, match=rf"^the prompt has {count} tokens"):
         decode(denoiser, [long], budget=1)
     with pytest.raises(UserError, match=r"^prompt 2 of 2 \(\[5, 5, 5, 5, \.\.\.\]\) has 70 tokens"):
-        decode(denoiser, ["Why?", [5] * 70], budget=1)
+        decode(denoiser, ["Why?", torch.tensor([5] * 70)], budget=1)
     with pytest.raises(UserError, match=r"prompt 1 \(`Why\? Why"):
         decode(denoiser, [[{"role": "user", "content": "Why? " * 60}], long], budget=1)
 

@@ -172,3 +172,25 @@ def test_what_is_passed_over_does_not_end_what_is_made_ahead(examples, codec, mo
 def test_large_batches_are_sorted_by_length_few_at_a_time(examples, codec):
     sizes = {rows: make(examples, codec, rows=rows, pool=None).pool for rows in (1, 64, 256, 512, 1024, 4096)}
     assert sizes == {1: 16, 64: 16, 256: 16, 512: 8, 1024: 4, 4096: 4}
+
+
+# ---- special tokens in data
+
+
+@pytest.mark.parametrize("name", ["<|mask|>", "<|end|>", "<|pad|>"])
+def test_a_special_tokens_name_in_a_row_is_letters(examples, codec, name):
+    rows = [Example(f"jsonl/train/{n}", f"What is {name}?", f"a {name} #### 7", "7") for n in range(4)]
+    batch = make(rows, codec, rows=4).batch(0)
+    special = {codec.mask_token, codec.end_token, codec.pad_token}
+    for tokens, masked, valid in zip(batch.canvas.tokens, batch.canvas.masked, batch.canvas.valid, strict=True):
+        assert special.isdisjoint(tokens[valid & ~masked].tolist())
+        response = tokens[masked].tolist()
+        end = response.index(codec.end_token)
+        assert special.isdisjoint(response[:end])
+        assert set(response[end:]) == {codec.end_token}
+        assert codec.decode(response) == f"a {name} #### 7"
+
+
+def test_a_row_without_a_prompt_is_text_from_nothing(examples, codec):
+    batch = make([Example("jsonl/train/1", "", "#### 7", "7")], codec, rows=1).batch(0)
+    assert batch.canvas.tokens[batch.canvas.valid & ~batch.canvas.masked].tolist() == codec.encode(" ->")

@@ -62,7 +62,8 @@ class ChatTemplate:
         reply = _renderer(getpid()).ask(question)
         if reply is None:
             raise UserError(
-                f"the chat template took more than {SECONDS:g} seconds and was stopped; copy the right one, {ASIDE}"
+                f"the chat template took more than {SECONDS:g} seconds or {BYTES / 2**30:g} GiB and was stopped; copy "
+                f"the right one, {ASIDE}"
             )
         if "error" in reply:
             raise UserError(f"the chat template cannot write this conversation: {reply['error']}; mend it, {ASIDE}")
@@ -173,14 +174,17 @@ class _Renderer:
             return json.loads(line)
 
     def _start(self) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [sys.executable, "-P", str(PROGRAM)],  # -P: its neighbours here are no modules of its
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            encoding="ascii",
-            start_new_session=True,  # Ctrl-C is for us
-        )
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-P", str(PROGRAM)],  # -P: its neighbours here are no modules of its
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                encoding="ascii",
+                start_new_session=True,  # Ctrl-C is for us
+            )
+        except OSError as error:
+            raise UserError(f"no process can be started to render the chat template ({error}); {ASIDE[3:]}") from error
         weakref.finalize(self, _let_go, process)
         return process
 

@@ -153,11 +153,7 @@ class Codec:
                 "this denoiser has no chat template: copy the chat_template.jinja or tokenizer_config.json of the "
                 "checkpoint beside its weights, or give a text with {prompt} in it as the template"
             )
-        if template not in (BARE, CHAT) and not is_template(template):
-            raise UserError(
-                f"a template is {BARE}, {CHAT}, or a text with {{prompt}} in it once, and at most one {{response}} "
-                f"after that; got `{template}`"
-            )
+        check_template(template)
         return replace(self, template=self.bare if template == BARE else template)
 
     @property
@@ -442,6 +438,8 @@ def opens_text(before: Sequence[int], after: str, special: Collection[int]) -> b
 
 def in_short(prompt: object) -> str:
     """The beginning of a prompt, for a message: of what a conversation said last, or of token ids."""
+    if hasattr(prompt, "tolist"):  # a tensor, or numpy's
+        prompt = prompt.tolist()
     if isinstance(prompt, str):
         text = prompt
     elif isinstance(prompt, Sequence) and prompt and isinstance(prompt[-1], Mapping):
@@ -532,6 +530,15 @@ def is_template(text: str) -> bool:
     """Whether there is one place for the prompt, and at most one for the response, after it."""
     before, _, after = text.partition("{prompt}")
     return text.count("{prompt}") == 1 and after.count("{response}") <= 1 and "{response}" not in before
+
+
+def check_template(template: str) -> None:
+    """Raise UserError if it can be none."""
+    if template not in (BARE, CHAT) and not is_template(template):
+        raise UserError(
+            f"a template is {BARE}, {CHAT}, or a text with {{prompt}} in it once, and at most one {{response}} after "
+            f"that; got `{template}`"
+        )
 
 
 def read_names(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from unmask.core.registry import check_name
 from unmask.denoisers.adapter import adapter_in, base_name, merge
 from unmask.denoisers.address import FILES, local_path, looks_like_path, repository_of
 from unmask.denoisers.checkpoint import ADAPTER_CONFIG, PICKLED, Checkpoint, Stored, open_checkpoint
+from unmask.denoisers.codec import check_template
 from unmask.denoisers.folder import TextDenoiser, load_folder
 from unmask.denoisers.foreign import load_checkpoint
 
@@ -134,6 +135,8 @@ def load_denoiser(
     Raises UserError where there is none, or naming the file or tensor that is missing, damaged or does not fit.
     """
     check_device(device)
+    if template is not None:
+        check_template(template)
     path = find_path(str(name))
     if is_own(path):
         if new_head is not None:

@@ -124,6 +124,8 @@ def decode(
     check_float64(getattr(denoiser, "device", "cpu"))
     stops = _checked_stops(stop, plain=not infill and not isinstance(prompts, Canvas))
     codec = codec if codec is not None else getattr(denoiser, "codec", None)
+    if template is not None and isinstance(prompts, Canvas):
+        raise UserError("a canvas has its prompts written already: leave out `template`")
     if codec is not None and template is not None:
         codec = codec.with_template(template)
         denoiser = replace(denoiser, codec=codec) if isinstance(denoiser, TextDenoiser) else denoiser
