@@ -124,7 +124,7 @@ def test_a_name_of_a_special_token_is_that_token_or_letters_as_asked(codec):
         ([[5], [10**6]], "prompt 2 has the token id 1000000"),
         ([[{"role": "user"}]], "turn 1 of the prompt must be an object"),
         (["a", [{"content": "b"}]], "turn 1 of prompt 2 must be an object"),
-        (["a", "b\ud800"], r"prompt 2 has half a character \(U\+D800\) after 1 others"),
+        (["a", "b\ud800"], r"prompt 2 holds half a character \(\\ud800 at place 2\)"),
         (["a", " "], "prompt 2 is empty"),
         (["7 <|mask|>"], "has a mark, which stands for what is to be written: add --infill"),
         (["7", "7 <|mask:3|>"], "prompt 2 has a mark"),
@@ -234,3 +234,23 @@ def test_special_tokens_that_were_given_stay_and_those_that_were_written_do_not(
 def test_letters_of_a_response_are_not_taken_for_what_opens_a_text(codec):
     framed = Codec(codec.tokenizer, template="<<{prompt} ->{response}>>")
     assert framed.decode(framed.encode("<<3+4=7>> #### 7")) == "<<3+4=7>> #### 7"
+
+
+def test_as_letters_special_tokens_are_given_back_too_and_marks_stay_marks(codec):
+    denoiser = Echo(codec)
+    text = "a<|end|> <|mask|> b<|pad|>"
+    (found,) = decode(denoiser, [text], budget=1, infill=True, split_special_tokens=True)
+    assert found.text == "a<|end|> 7 b<|pad|>"
+    tokens = denoiser.seen[0].tokens[~denoiser.seen[0].masked].tolist()
+    assert {codec.end_token, codec.pad_token}.isdisjoint(tokens)
+
+
+def test_a_text_to_infill_is_no_turn(codec):
+    frame = "<|pad|>{prompt}{response}<|end|>"
+    framed = Codec(codec.tokenizer, template="chat", chat=ChatTemplate(CHAT), bare=frame)
+    denoiser = Echo(framed)
+    (found,) = decode(denoiser, ["Why <|mask|>?"], budget=1, infill=True)
+    assert found.text == "Why 7?"
+    tokens = denoiser.seen[0].tokens[0].tolist()
+    assert (tokens[0], tokens[-1]) == (codec.pad_token, codec.end_token)
+    assert framed.infill(["Why <|mask|>?"], 1).tokens[0].tolist()[:2] == tokens[:2]

@@ -171,13 +171,15 @@ class Codec:
         """Whether prompt and response are one text: nothing stands between, and special tokens alone before it."""
         return self.template != CHAT and self._opens(self.template)
 
-    def check_prompt(self, prompt: str | Conversation, whose: str = "the prompt") -> None:
+    def check_prompt(
+        self, prompt: str | Conversation, whose: str = "the prompt", may_be_empty: bool = False
+    ) -> None:
         """Raise UserError if it cannot be written: `whose` is what the message calls it."""
         if not isinstance(prompt, str):
             check_conversation(prompt, whose)
             if self.chat is None:
                 raise UserError(f"{whose} is a conversation, and this denoiser has no chat template: give a text")
-        elif not (prompt.strip() or self.is_bare):
+        elif not (prompt.strip() or may_be_empty or self.is_bare):
             raise UserError(f"{whose} is empty; write a question, e.g. \"Ana has 3 pens and buys 4. How many?\"")
 
     def write_prompt(self, prompt: str | Conversation) -> str:
@@ -212,8 +214,7 @@ class Codec:
             Given, the prompt is data, which may be empty.
         Raises UserError on an empty prompt, but for a bare template, which may open a text with nothing.
         """
-        if not letters:
-            self.check_prompt(prompt)
+        self.check_prompt(prompt, may_be_empty=bool(letters))
         hidden = Hidden.of(prompt, letters)
         if isinstance(hidden.prompt, str) and self.is_bare:
             return self.opening + self._encode_hidden(hidden.prompt, hidden.names)
@@ -348,13 +349,22 @@ class Codec:
         encoded = [self.encode_prompt(prompt, self.special) for prompt in prompts]
         return self.assemble(encoded, responses, budget=1, context=None, rows=rows, masked=True)
 
-    def infill(self, texts: Sequence[str | Sequence[int]], budget: int, context: int | None = None) -> Canvas:
+    def infill(
+        self,
+        texts: Sequence[str | Sequence[int]],
+        budget: int,
+        context: int | None = None,
+        letters: Collection[str] = (),
+    ) -> Canvas:
         """A canvas from texts in which `<|mask|>` (or `<|mask:8|>` for eight of them) marks what to write.
 
         The marks are these whatever the tokenizer calls its mask token; that name will do too. In token ids the mask
-        token is the mark. Raises UserError on a text without a mark, or one that does not fit into `context`.
+        token is the mark. letters: names of special tokens that are letters; the mask token's stays a mark.
+        Raises UserError on a text without a mark, or one that does not fit into `context`.
         """
-        encoded = [self._marked(text, context) if isinstance(text, str) else list(text) for text in texts]
+        if self.template == CHAT:  # such a text is no turn
+            return self.with_template(BARE).infill(texts, budget, context, letters)
+        encoded = [self._marked(text, context, letters) if isinstance(text, str) else list(text) for text in texts]
         for text, ids in zip(texts, encoded, strict=True):
             if self.mask_token not in ids:
                 raise UserError(f"nothing to infill in {in_short(text)}: mark what to write with {MARK}")
@@ -364,11 +374,11 @@ class Codec:
             canvas.tokens, canvas.tokens == self.mask_token, canvas.budget, canvas.valid, canvas.row
         )
 
-    def _marked(self, text: str, context: int | None) -> list[int]:
+    def _marked(self, text: str, context: int | None, letters: Collection[str]) -> list[int]:
         first, *others = read_marks(text, self.mask, context)
-        ids = self.opening + self.encode(first.text)
+        ids = self.opening + self.encode(first.text, letters)
         for part in others:
-            ids += [self.mask_token] * part.blanks + self.encode_on(part.text)
+            ids += [self.mask_token] * part.blanks + self.encode_on(part.text, letters)
         return ids
 
     def assemble(

@@ -17,7 +17,7 @@ from unmask.core.devices import check_float64
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoiser
 from unmask.denoisers.caches import with_cache
-from unmask.denoisers.codec import Codec
+from unmask.denoisers.codec import BARE, CHAT, Codec
 from unmask.denoisers.folder import TextDenoiser
 from unmask.samplers import make_sampler
 from unmask.samplers.base import AnyUnmasker, Unmasker
@@ -126,6 +126,8 @@ def decode(
     codec = codec if codec is not None else getattr(denoiser, "codec", None)
     if template is not None and isinstance(prompts, Canvas):
         raise UserError("a canvas has its prompts written already: leave out `template`")
+    if codec is not None and infill and (template or codec.template) == CHAT:
+        template = BARE  # a text with marks is no turn
     if codec is not None and template is not None:
         codec = codec.with_template(template)
         denoiser = replace(denoiser, codec=codec) if isinstance(denoiser, TextDenoiser) else denoiser
@@ -238,7 +240,7 @@ def _encode(
         check_whole("response_length", length, 1)
     encoded = encode_prompts(codec, prompts, infill, split_special_tokens)
     if infill:
-        return codec.infill(encoded, budget, context)
+        return codec.infill(encoded, budget, context, codec.special if split_special_tokens else ())
     assert length is not None
     return codec.open_canvas(encoded, length, budget, context, prompts=prompts)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unmask.core.errors import UserError
+from unmask.core.texts import check_characters
 from unmask.denoisers.chat import Conversation
 from unmask.denoisers.codec import Codec
 from unmask.denoisers.marks import HOW, has_mark
@@ -45,8 +46,7 @@ def as_list(prompts: Any) -> list[Prompt]:
 
 def _check(prompt: Any, whose: str) -> None:
     if isinstance(prompt, str):
-        if (at := next((at for at, letter in enumerate(prompt) if "\ud800" <= letter <= "\udfff"), None)) is not None:
-            raise UserError(f"{whose} has half a character (U+{ord(prompt[at]):04X}) after {at} others: it is no text")
+        check_characters(prompt, whose)
         return
     if is_conversation(prompt) or hasattr(prompt, "__array__"):
         return
@@ -82,8 +82,7 @@ def _encode(codec: Codec, prompt: Prompt, whose: str, infill: bool, letters: boo
     if not isinstance(prompt, str) and not is_conversation(prompt):
         ids = _ids(codec, prompt, whose)
     else:
-        if not letters:
-            codec.check_prompt(prompt, whose)  # type: ignore[arg-type]
+        codec.check_prompt(prompt, whose, may_be_empty=letters)  # type: ignore[arg-type]
         ids = codec.encode_prompt(prompt, codec.special if letters else ())  # type: ignore[arg-type]
     marked = isinstance(prompt, str) and has_mark(prompt) and not letters
     if not infill and (marked or codec.mask_token in ids):
