@@ -205,6 +205,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_people_can_mend(tmp_path):
         (b"", "damaged"),
         (b"\x80\x04pickle", "damaged"),
         (b"[" * 100_000, "damaged"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "damaged"),
         (json.dumps([1, 2]).encode(), "holds a list, not an object"),
         (None, "there is no wrong.json in "),
     ],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from unmask.cli.catalogue import exact_families, exact_instances
 from unmask.cli.common import NUMBER, PATH, SAME_COMMAND, WHOLE, check_number, default, say, tell_json
-from unmask.core.entries import brief, parse_object, reader
+from unmask.core.entries import at_least, brief, parse_object, reader
 from unmask.core.errors import UserError
 from unmask.core.files import could_not_write, write_text
 from unmask.core.holding import Held, NotHeld, hold
@@ -244,7 +244,8 @@ class CellRecords:
     def _read(self, path: Path, lines: list[bytes]) -> None:
         from unmask.exact.gap import Cell
 
-        read, names, kept = reader(Cell), Cell.__dataclass_fields__, 0
+        whole = dict.fromkeys(("number", "steps", "seed", "updates", "seconds"), at_least(0))
+        read, names, kept = reader(Cell, **whole), Cell.__dataclass_fields__, 0
         for line in lines[1:]:
             try:
                 entry = parse_object(line)

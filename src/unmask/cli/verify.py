@@ -45,7 +45,9 @@ def verify_records(
     denoiser = load_denoiser(name, machine.device, dtype, template=template, ignore_extra=machine.ignore_extra)
     task = make_task(named(task_name or entry(config, "task"), "task", path), data or entry(asked, "data"))
     chosen = choose(records)
-    wanted = orders or (tuple(asked.get("orders", ())) if asked and any(record.order for record in chosen) else ())
+    known = asked.get("orders") if asked else None
+    known = tuple(known) if isinstance(known, list) and all(isinstance(each, str) for each in known) else ()
+    wanted = orders or (known if any(record.order for record in chosen) else ())
     if config and entry(config, "split"):
         examples_of(task, check_split(config["split"], task), records)  # all of them, not the chosen ones alone
     replays = verify(denoiser, task, header, chosen, load_orders(wanted, machine.device))

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from unmask.core.errors import UserError
+
 Z_95 = 1.959963984540054  # the 97.5 % point of the standard normal
 FALL = 5.0  # AUP: points of accuracy below the slowest sampler at which a point no longer counts
 STEEPNESS = 3.0  # AUP: how hard a lower accuracy is punished
@@ -71,7 +73,7 @@ def tokens_per_forward(content: Iterable[int], nfe: Iterable[int]) -> float:
     """
     passes = sum(nfe)
     if passes == 0:
-        raise ValueError("no denoiser pass was made, so there is nothing to divide by")
+        raise UserError("no denoiser pass was made, so there is nothing to divide by; measure it again")
     return sum(content) / passes
 
 

@@ -56,7 +56,7 @@ def verify(
     data or an order is not the one of the records.
     """
     config = header.get("config")
-    if not isinstance(config, dict) or "split" not in config:
+    if not isinstance(config, dict) or not isinstance(config.get("split"), str):
         raise UserError("the records do not say which split they are of, so they cannot be run again")
     _check_same("task", config.get("task"), task.name)
     _check_same("denoiser", header.get("denoiser"), denoiser_digest(denoiser))

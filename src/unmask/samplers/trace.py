@@ -8,7 +8,6 @@ A prompt decoded by several samplers has a trace for each.
 """
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -175,9 +174,7 @@ def _whole(value: Any) -> bool:
 
 
 def _share(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= 1
-    )
+    return value is None or (type(value) in (int, float) and 0 <= value <= 1)
 
 
 def _texts(value: Any) -> bool:

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from unmask.core.entries import at_least, brief, parse_object, reader
 from unmask.core.errors import UserError
 from unmask.core.files import replacing
 from unmask.denoisers.folder import write_weights
@@ -44,16 +45,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise UserError(f"checkpoint {path} is damaged ({error}); delete it to start again, or restore it") from error
     try:
-        meta = dict(json.loads(metadata["meta"]))
-    except (KeyError, TypeError, ValueError):
+        meta = parse_object(metadata["meta"])
+    except (KeyError, ValueError):
         meta = {"version": "none"}
     version = meta.pop("version", metadata.get("version"))
     if version != VERSION:
         raise UserError(
-            f"{path} is not a checkpoint of this version of unmask (found {version}); delete it to start again"
+            f"{path} is not a checkpoint of this version of unmask (found {brief(version)}); delete it to start again"
         )
     return Checkpoint(tensors, meta)
 
@@ -67,13 +68,28 @@ def find_checkpoint(processes: Processes, path: Path) -> Checkpoint | None:
     return Checkpoint(processes.tensors_from_main(found.tensors if found else {}), meta)
 
 
+class Progress(NamedTuple):
+    """What every run keeps in its checkpoint. update: the last one done. validation: its numbers, if it has some."""
+
+    update: int
+    validation: dict[str, Any] | None = None
+
+
+read_progress = reader(Progress, update=at_least(0), validation=lambda numbers: all(map(is_number, numbers.values())))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is one; NaN is, where there was nothing to measure on."""
+    return type(value) in (int, float)
+
+
 @contextmanager
 def restoring(path: Path) -> Iterator[None]:
     """Turn the errors of putting a checkpoint's tensors back into a UserError naming the file."""
     try:
         yield
-    except (RuntimeError, KeyError, ValueError) as error:
-        what = str(error).strip().splitlines()[-1].strip()
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+        what = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         raise UserError(
             f"checkpoint {path} does not fit this run ({what}); delete it to start again, or restore it"
         ) from error
@@ -101,6 +117,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         for entry, value in state.get(number, {}).items():
             if value.shape == parameter.shape:
                 state[number][entry] = placed_like(value, parameter)
+            elif value.dim():
+                raise ValueError(f"{prefix}.{number}.{entry} has shape {list(value.shape)}")
     whole = optimizer.state_dict()
     whole["state"] = state
     optimizer.load_state_dict(whole)

@@ -26,7 +26,7 @@ from unmask.core.temporary import sweep
 from unmask.denoisers.base import Denoised, Denoiser
 from unmask.objectives import Credit, log_mean_exp, tilted_paths
 from unmask.reveals.base import OrderPolicy
-from unmask.train.shards import reading_shard, shard_path, write_shard_file
+from unmask.train.shards import check_canvas, check_seen, check_tensor, reading_shard, shard_path, write_shard_file
 
 FORMAT, VERSION = "unmask-features", 1
 HEADER = "features.json"
@@ -214,14 +214,18 @@ def write_shard(folder: Path, number: int, shard: Shard) -> None:
 def read_shard(folder: Path, number: int) -> Shard:
     """Read one shard. Raises UserError naming the file if it is missing, damaged or not what it should be."""
     with reading_shard(shard_path(folder, number), header(number)) as (tensors, meta):
-        clean = Canvas(*(tensors[f"clean.{name}"] for name in CANVAS))
+        clean = check_canvas(Canvas(*(tensors[f"clean.{name}"] for name in CANVAS)))
         calls = [
             {name: tensors[f"{call}.{name}"] for name in FIELDS if f"{call}.{name}" in tensors}
-            for call in range(meta["calls"])
+            for call in range(min(meta["calls"], len(tensors)))
         ]
         if len(clean.row) != meta["rows"]:
-            raise ValueError(f"{len(clean.row)} rows instead of {meta['rows']}")
-        return Shard(clean, tensors["steps"], tensors["log_drawn"], calls)
+            raise ValueError(f"{len(clean.row)} rows instead of {brief(meta['rows'])}")
+        log_drawn = check_tensor(tensors["log_drawn"], "log_drawn", "float", len(clean.row), None)
+        steps = check_tensor(tensors["steps"], "steps", "long", log_drawn.numel(), clean.tokens.shape[1])
+        for call in calls:
+            check_seen(call, len(call["top2"]))
+        return Shard(clean, steps, log_drawn, calls)
 
 
 def header(number: int) -> dict[str, Any]:

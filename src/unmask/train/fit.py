@@ -25,7 +25,7 @@ from unmask.tasks import make_task
 from unmask.tasks.base import Example, Task, checksums
 from unmask.tasks.mixed import Part, mixed
 from unmask.train.batches import Batch, Batches
-from unmask.train.checkpoint import find_checkpoint, restoring, save_checkpoint
+from unmask.train.checkpoint import find_checkpoint, read_progress, restoring, save_checkpoint
 from unmask.train.optimizers import Optimizers, clip_gradient, not_finite
 from unmask.train.precision import resolve_precision
 from unmask.train.processes import Piece, lost_processes, open_processes
@@ -238,7 +238,8 @@ def _fit(
         with restoring(checkpoint):
             load_whole(network, weights)
             optimizers.restore(tensors)
-            done, validation = int(meta["update"]), dict(meta.get("validation", {}))
+            progress = read_progress(meta)
+            done, validation = progress.update, progress.validation or {}
     trunk = network.trunk
     fast_trunk = torch.compile(trunk, dynamic=False) if config.compile else trunk
     draws = Draws(config.seed)

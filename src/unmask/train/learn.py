@@ -39,7 +39,7 @@ from unmask.samplers.learned import DecodeRule
 from unmask.tasks import make_task
 from unmask.tasks.base import Example, Task, checksums
 from unmask.train.batches import Batches
-from unmask.train.checkpoint import find_checkpoint, restoring, save_checkpoint
+from unmask.train.checkpoint import find_checkpoint, read_progress, restoring, save_checkpoint
 from unmask.train.features import (
     effective_share,
     feature_bound,
@@ -569,7 +569,7 @@ def resume(processes: Processes, checkpoint: Path, learners: nn.Module, optimize
         return 0
     with restoring(checkpoint):
         restore(learners, optimizers, found.tensors)
-        return int(found.meta["update"])
+        return read_progress(found.meta).update
 
 
 def restore(learners: nn.Module, optimizers: Sequence[Optimizers], tensors: dict[str, Tensor]) -> None:

@@ -26,7 +26,7 @@ from unmask.samplers.base import AnyUnmasker
 from unmask.samplers.decode import decode_canvas
 from unmask.samplers.pick import pick_from_level
 from unmask.train.features import CANVAS, Kept, Player, keep, kept_of
-from unmask.train.shards import reading_shard, shard_path, write_shard_file
+from unmask.train.shards import check_canvas, check_seen, check_tensor, reading_shard, shard_path, write_shard_file
 
 FORMAT, VERSION = "unmask-lesson", 1
 LEVELS = (0.8, 0.97)  # of the thresholds that canvases are reached by, as those that serve
@@ -165,9 +165,10 @@ def write_lesson(folder: Path, number: int, lesson: Lesson) -> None:
 def read_lesson(folder: Path, number: int, device: str) -> Lesson:
     """Read one lesson. Raises UserError naming the file if it is missing, damaged or not what it should be."""
     with reading_shard(shard_path(folder, number), header(number)) as (tensors, _):
-        canvas = Canvas(*(tensors[f"canvas.{name}"].to(device) for name in CANVAS))
+        canvas = check_canvas(Canvas(*(tensors[f"canvas.{name}"] for name in CANVAS)))
         said = {name[5:]: value for name, value in tensors.items() if name.startswith("said.")}
-        return Lesson(canvas, tensors["right"].to(device), said)
+        right = check_tensor(tensors["right"], "right", "bool", *canvas.tokens.shape)
+        return Lesson(canvas.to(device), right.to(device), check_seen(said, int(canvas.masked.sum())))
 
 
 def header(number: int) -> dict[str, object]:

@@ -5,12 +5,13 @@ the one of the data, and every path is told off for it. Its own right answers ar
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from unmask.core.entries import lines_of, parse, reader
 from unmask.core.errors import UserError
 from unmask.core.files import could_not_write, write_text
 from unmask.denoisers.folder import TextDenoiser
@@ -52,7 +53,7 @@ def own_texts(
     """
     processes = processes or Processes(str(denoiser.device))
     prompts = _prompts(denoiser, task, count)
-    lines: list[dict[str, object]] = processes.from_main(lambda: _known(path, len(prompts)))
+    lines: list[dict[str, object]] = processes.from_main(lambda: _known(path, prompts, task))
     for start in range(len(lines), len(prompts), CHUNK):
         chunk = range(start, min(start + CHUNK, len(prompts)))
         mine = processes.share(chunk)
@@ -109,16 +110,30 @@ def _append(path: Path, lines: list[dict[str, object]]) -> None:
         raise could_not_write(path, error) from error
 
 
-def _known(path: Path, total: int) -> list[dict[str, object]]:
-    """The lines of the chunks that an earlier start finished; what came after is cut off the file."""
+class Line(NamedTuple):
+    """What stands on a line."""
+
+    id: str
+    text: str
+    right: bool
+
+
+_read_line = reader(Line)
+
+
+def _known(path: Path, prompts: Sequence[Example], task: Task) -> list[dict[str, object]]:
+    """The lines of the chunks that an earlier start finished; from one that is damaged on they are answered anew."""
     if not path.exists():
         return []
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    lines: list[dict[str, object]] = []
+    for text, prompt in zip(lines_of(path.read_bytes()), prompts, strict=False):
         try:
-            lines.append(json.loads(line))
-        except ValueError:  # cut short
+            line = _read_line(parse(text))
+        except ValueError:
             break
-    kept = lines if len(lines) == total else lines[: len(lines) // CHUNK * CHUNK]
+        if line.id != prompt.id or line.right != task.correct(line.text, prompt):
+            break
+        lines.append(line._asdict())
+    kept = lines if len(lines) == len(prompts) else lines[: len(lines) // CHUNK * CHUNK]
     write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
     return kept

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from unmask.core.entries import brief, parse_object
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, says, write_json, write_text
 from unmask.core.holding import LOCK, Held, NotHeld, hold
@@ -80,7 +81,7 @@ def _check_same(out: Path, known: dict[str, Any], asked: dict[str, Any]) -> None
         raise UserError(f"{out / MARKER} is not one that this version of unmask wrote; choose another folder")
     names = sorted(key for key in known.keys() | asked.keys() if known.get(key) != asked.get(key))
     if names:
-        told = ", ".join(f"{name} {known.get(name)!r} there, {asked.get(name)!r} here" for name in names)
+        told = ", ".join(f"{name} {brief(known.get(name))} there, {brief(asked.get(name))} here" for name in names)
         raise UserError(f"{out} belongs to another run ({told}); choose another folder or pass --overwrite")
 
 
@@ -100,13 +101,13 @@ def remove_files(folder: Path, *names: str) -> None:
         folder.rmdir()
 
 
-def logged_at(line: str) -> float:
-    """The update a line of the log belongs to; infinity for one that was cut short."""
+def logged_at(line: bytes) -> float:
+    """The update a line of the log belongs to; infinity for one that was cut short or damaged."""
     try:
-        entry = json.loads(line)
+        update = parse_object(line).get("update", 0)
     except ValueError:
         return float("inf")
-    return float(entry.get("update", 0)) if isinstance(entry, dict) else float("inf")
+    return update if type(update) in (int, float) else float("inf")
 
 
 class Log(Protocol):
@@ -146,8 +147,9 @@ class RunLog:
     def __init__(self, path: Path, total: int, start: int, title: str) -> None:
         self.path = path
         if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            write_text(path, "".join(line + "\n" for line in lines if logged_at(line) <= start))
+            lines = path.read_bytes().split(b"\n")
+            kept = [line.decode() for line in lines if logged_at(line) <= start]
+            write_text(path, "".join(line + "\n" for line in kept))
         self.line = Line(title, total, start)
 
     def show(self, update: int, note: str) -> None:
