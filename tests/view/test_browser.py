@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from unmask.evaluate.records import read_records
 from unmask.view.page import render, write_page
 from unmask.view.source import load
 
@@ -162,7 +163,7 @@ def test_a_cell_of_a_heat_map_is_read_by_pointer_and_by_keyboard(browser: Browse
     seed = source.rows[0].seed
     told = [
         record.steps_by_position
-        for record in source.records
+        for record in read_records(bench / "records.jsonl").records
         if (record.sampler, record.budget, record.seed) == (sampler, int(budget), seed)
     ]
     positions, steps = max(map(len, told)), max(map(max, told))
@@ -206,3 +207,27 @@ def contrast(one: str, other: str) -> float:
 
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
+
+
+def test_prompts_where_the_samplers_differ_can_be_picked(browser: Browser, bench: Path, tmp_path: Path) -> None:
+    write_page(tmp_path / "report.html", render(load(bench), "x"))
+    browser.open(tmp_path / "report.html", 1280)
+    shown = "[...document.querySelectorAll('#which option')].filter(o => !o.hidden).length"
+    told = "document.getElementById('differ-count').textContent"
+    apart, total = map(int, browser.run(told).split(" of "))
+    assert browser.run(shown) == total
+    browser.run("document.getElementById('differ').click()")
+    assert browser.run(shown) == apart
+    headings = browser.run("[...document.querySelectorAll('.panel h3')].map(h => h.textContent)")
+    if apart:
+        assert {"\u2713" in heading for heading in headings} == {True, False}
+    assert browser.complaints() == []
+
+
+def test_on_a_phone_a_token_is_told_in_its_panel_and_nothing_covers_it(browser: Browser, trace: Path) -> None:
+    page = trace.with_suffix(".html")
+    write_page(page, render(load(trace), "x"))
+    browser.open(page, 360)
+    browser.run("document.querySelector('.panel .token').click()")
+    assert "position 1 of 12" in browser.run("document.querySelector('.panel .told').textContent")
+    assert browser.run("getComputedStyle(document.getElementById('detail')).position") == "static"

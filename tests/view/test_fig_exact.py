@@ -32,7 +32,7 @@ def test_the_same_records_give_the_same_file(records: tuple[Path, Path], tmp_pat
         draw(*records, tmp_path / name)
     first = (tmp_path / "a.svg").read_bytes()
     assert first == (tmp_path / "b.svg").read_bytes()
-    for word in ("gate", "hmm", "coins", "3 steps"):
+    for word in ("gate", "hmm", "coins", "3 steps", "median of the row", "off the scale", "prefers-color-scheme: dark"):
         assert word in first.decode()
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from unmask.evaluate.table import TableRow, Versus
 from unmask.samplers.trace import read_traces
-from unmask.view.page import asset, played, render, safe_json
-from unmask.view.source import load
+from unmask.view.page import asset, played, provenance, render, safe_json
+from unmask.view.source import Bench, load
 
 from .conftest import HARM, make_records
 
@@ -84,3 +85,57 @@ def test_all_prompts_are_played_where_there_is_room_and_some_where_not(trace: Pa
 def test_a_thousand_problems_of_eight_samplers_stay_small(tmp_path: Path) -> None:
     make_records(tmp_path, 1000, [f"sampler{number}" for number in range(8)], (2, 4, 8))
     assert len(render(load(tmp_path), "x").html.encode()) < 3_000_000
+
+
+def made(*rows: TableRow) -> Bench:
+    """A bench of a table alone."""
+    return Bench({}, list(rows), [], [])
+
+
+def test_records_are_shown_against_what_the_bench_was_asked_to_test_against(bench: Path) -> None:
+    """`unmask bench --against iid`: its summary says so, and the page has the column that the terminal had."""
+    assert "order ahead by" in render(load(bench), "x").html, "the learned order unless told otherwise"
+    (bench / "summary.json").write_text(json.dumps({"against": "iid@4", "tested_seed": 0, "learnings": []}))
+    html = render(load(bench), "x").html
+    assert "iid ahead by" in html
+    rows = load(bench).rows
+    assert [row.versus is None for row in rows] == [(row.sampler, row.budget) == ("iid", 4) for row in rows]
+
+
+@pytest.mark.parametrize("summary", ['{"against": 5}', "{", '{"against": "@x", "learnings": [1, {"labels": [[]]}]}'])
+def test_a_summary_that_cannot_be_read_is_no_reason_to_show_nothing(bench: Path, summary: str) -> None:
+    (bench / "summary.json").write_text(summary)
+    assert "order ahead by" in render(load(bench), "x").html
+
+
+def test_a_table_is_named_after_its_reference_and_shows_holms_p() -> None:
+    versus = Versus("threshold:level=0.8", 48, 5.0, 0.01, 1.0, 9.0, 8, 2, 0.04)
+    row = TableRow("iid", 4, 4.0, 4, 4, 4.0, 3.0, 0.5, 0.4, 0.6, 100, 1.0, 0, versus=versus)
+    html = render(made(row), "x").html
+    assert "threshold:level=0.8 ahead by [95 %], Holm p" in html
+    assert "+5.0 [1.0, 9.0], p = 0.04" in html
+    assert "learned ahead" not in html
+
+
+def test_playback_begins_with_the_learned_order(tmp_path: Path) -> None:
+    names = ("a", "b", "c", "d", "e")
+    make_records(tmp_path, 4, (*names, "learned"), (2, 4, 8))
+    first = data(render(load(tmp_path), "x").html)["first"]
+    assert first[0][0] == "learned"
+
+
+def test_the_right_answer_can_be_played_along_with_the_others(bench: Path) -> None:
+    lines = (bench / "records.jsonl").read_text().splitlines()
+    changed = [lines[0], *(json.dumps(json.loads(line) | {"reference": "42"}) for line in lines[1:])]
+    (bench / "records.jsonl").write_text("".join(line + "\n" for line in changed))
+    assert {trace["reference"] for trace in data(render(load(bench), "x").html)["traces"]} == {"42"}
+
+
+def test_provenance_is_in_words() -> None:
+    about = {"config": {"learning_seeds": {"learned": 0}, "seeds": [0, 1], "tuned": True}, "asked": {"orders": ["a"]}}
+    told = provenance(about)
+    assert "<dd>learned: 0</dd>" in told
+    assert "<dd>0, 1</dd>" in told
+    assert "<dd>yes</dd>" in told
+    assert "<dd>orders: a</dd>" in told
+    assert not re.search(r"[{}]|&#x27;|\[", told)

@@ -29,6 +29,18 @@ def test_the_best_settings_of_each_budget_are_one_line_and_rivals_are_not() -> N
     assert [line.name for line in series(rivals)] == ["margin:block=4", "margin:block=8"]
 
 
+def test_a_sweep_at_one_budget_is_one_curve_by_steps() -> None:
+    """Three unconnected points, before."""
+    swept = [
+        row(f"threshold:level={level}", 48, steps=steps)._replace(family="threshold")
+        for level, steps in ((0.9, 7.0), (0.5, 2.0), (0.7, 5.0))
+    ]
+    (line,) = series(swept)
+    assert (line.name, [each.steps_mean for each in line.rows]) == ("threshold", [2.0, 5.0, 7.0])
+    both = [*swept, *(each._replace(budget=4, steps_mean=3.0) for each in swept)]
+    assert len(series(both)) == 3, "at two budgets each setting is a curve of its own"
+
+
 def test_no_two_of_many_samplers_look_alike() -> None:
     lines = series([row(f"sampler{number}", 2) for number in range(24)])
     assert len({(line.mark, line.hue) for line in lines}) == 24

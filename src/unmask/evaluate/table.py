@@ -284,12 +284,15 @@ def plain(cells: Iterable[str]) -> list[Text]:
     return [Text(one_line(cell)) for cell in cells]
 
 
-def _heading(rows: Sequence[TableRow]) -> list[str]:
-    """Who is ahead, by name where it is one sampler that is no learned order."""
+def reference(rows: Sequence[TableRow]) -> str:
+    """What the rows are tested against: an order, a sampler by its name where it is one, or references."""
     learned = {row.sampler for row in rows if row.learned}
     held = {row.versus.sampler for row in rows if row.versus}
-    name = "order" if held <= learned else held.pop() if len(held) == 1 else "reference"
-    return [f"{name} ahead by", "p", "Holm p"]
+    return "order" if held <= learned else held.pop() if len(held) == 1 else "reference"
+
+
+def _heading(rows: Sequence[TableRow]) -> list[str]:
+    return [f"{reference(rows)} ahead by", "p", "Holm p"]
 
 
 def _against(versus: Versus) -> list[str]:

@@ -35,6 +35,7 @@ class Trace(NamedTuple):
     learned:     whether a learned order chose the positions.
     end:         the token that ends a text, as it stands in `tokens`.
     correct:     a task's judgement of the text; None without one.
+    reference:   the right answer, where a task knows it.
     """
 
     sampler: str
@@ -50,6 +51,7 @@ class Trace(NamedTuple):
     learned: bool = False
     end: str | None = None
     correct: bool | None = None
+    reference: str | None = None
 
 
 class TraceFile(NamedTuple):
@@ -195,6 +197,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "learned": lambda value: isinstance(value, bool),
     "end": lambda value: isinstance(value, str),
     "correct": lambda value: isinstance(value, bool),
+    "reference": lambda value: isinstance(value, str),
 }
 
 

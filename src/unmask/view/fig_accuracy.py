@@ -13,7 +13,7 @@ from typing import Any
 from unmask.core.errors import UserError
 from unmask.core.files import replacing
 from unmask.view.source import Bench, load
-from unmask.view.style import Series, logarithmic, series
+from unmask.view.style import Series, for_dark_pages, logarithmic, series
 
 MARKERS = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "down": "v", "plus": "P"}
 KINDS = ("svg", "pdf", "png")
@@ -73,6 +73,8 @@ def write(figure: Any, out: Path) -> None:
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with replacing(out) as path:
         figure.savefig(path, format=kind, metadata=undated.get(kind), dpi=200)
+        if kind == "svg":
+            path.write_text(for_dark_pages(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from statistics import median
 from typing import Any
 
 from unmask.core.errors import UserError
-from unmask.core.files import replacing
+from unmask.view.fig_accuracy import write
 
 LOWEST = -10.0  # percent; what is below is drawn at the edge, as a triangle
-COLOURS = {2: "#4477aa", 3: "#ccbb44", 4: "#ee6677"}
+COLOURS = {2: "#4477aa", 3: "#a07800", 4: "#ee6677"}
 
 
 def read_cells(folder: Path) -> list[dict[str, Any]]:
@@ -76,11 +76,12 @@ def draw(suite: Path, study: Path, out: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 0.34 * rows + 1.2), layout="constrained")
     strip(left, families, "the suite, by family")
     strip(right, recipes, "other instances, by recipe")
-    handles = [plt.Line2D([], [], marker="o", lw=0, color=colour) for colour in COLOURS.values()]
-    figure.legend(handles, [f"{steps} steps" for steps in COLOURS], loc="outside lower center", ncols=3, frameon=False)
-    kind = out.suffix.lstrip(".")
-    with replacing(out) as path:
-        figure.savefig(path, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    told = {f"a cell at {steps} steps": {"marker": "o", "lw": 0, "color": colour} for steps, colour in COLOURS.items()}
+    told["median of the row"] = {"marker": "|", "lw": 0, "ms": 13, "mew": 1.8, "color": "black"}
+    told[f"below {LOWEST:.0f} %, off the scale"] = {"marker": "<", "lw": 0, "color": "0.4"}
+    handles = [plt.Line2D([], [], **look) for look in told.values()]
+    figure.legend(handles, list(told), loc="outside lower center", ncols=len(told), frameon=False, fontsize=9)
+    write(figure, out)
     plt.close(figure)
 
 

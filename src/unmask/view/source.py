@@ -1,14 +1,19 @@
 """What a person may ask to see: a trace, the records of a bench, or a table; found, read and checked."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from unmask.core.entries import at_least, between, brief, parse, reader
 from unmask.core.errors import UserError
+from unmask.core.files import read_json
+from unmask.evaluate.family import family
+from unmask.evaluate.pinned import parse_pinned
 from unmask.evaluate.records import Key, Record, RecordsReader
 from unmask.evaluate.spared import FORMAT as RECORDS
-from unmask.evaluate.table import TableRow, Versus, table
+from unmask.evaluate.sweep import ADAPTIVE_OPTIONS, parse_sweep
+from unmask.evaluate.table import TableRow, Versus, table, with_areas
 from unmask.evaluate.tally import Tallies
 from unmask.samplers.trace import FORMAT as TRACES
 from unmask.samplers.trace import Trace, TraceFile, check_trace, read_traces
@@ -89,11 +94,38 @@ def load_records(path: Path) -> Bench:
     for (sampler, budget, _), cell in tallies.cells.items():
         if not any(cell.nfe):
             raise UserError(f"{path} has no denoiser call in any record of `{sampler}` at {budget}; measure it again")
-    rows = table(tallies.cells.values())
+    rows = table(tallies.cells.values(), **asked(path, found.header))
     counts = sorted({row.n for row in rows})
     if len(counts) > 1:
         notes.append(f"not every sampler has run on the same problems: n is from {counts[0]} to {counts[-1]}")
     return Bench(found.header, rows, list(played.values()), notes, steps)
+
+
+def asked(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
+    """What the rows of a bench are tested against and measured by, as its last start had it, for `evaluate.table`.
+
+    It stands in summary.json beside the records, else in their header; what cannot be read is left out.
+    """
+    config, last = header.get("config"), path.with_name("summary.json")
+    known: dict[str, Any] = dict(config) if isinstance(config, dict) else {}
+    with suppress(UserError):
+        known |= read_json(last) if last.is_file() else {}
+    found: dict[str, Any] = {}
+    with suppress(UserError):
+        if isinstance(known.get("against"), str):
+            found["against"] = parse_pinned(known["against"])
+    with suppress(UserError):
+        found["swept"] = ADAPTIVE_OPTIONS | {parse_sweep(text).swept for text in _words(known.get("sweeps"))}
+    if isinstance(known.get("tested_seed"), int):
+        found["tested"] = known["tested_seed"]
+    learned = known.get("learnings")
+    rows = [row for row in learned if isinstance(row, dict)] if isinstance(learned, list) else []
+    found["untested"] = {label for row in rows for label in _words(row.get("labels")) if label != row.get("tested")}
+    return found
+
+
+def _words(value: Any) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 def load_table(path: Path) -> Bench:
@@ -103,7 +135,7 @@ def load_table(path: Path) -> Bench:
         raise UserError(f"{path} has no rows; measure something with `unmask bench`")
     beside = path.with_name("header.json")
     header = _parsed(beside) if beside.is_file() else {}
-    rows = [_row(entry, f"row {number} of {path}") for number, entry in enumerate(entries, start=1)]
+    rows = with_areas(_row(entry, f"row {number} of {path}") for number, entry in enumerate(entries, start=1))
     return Bench(header if isinstance(header, dict) else {}, rows, [], [])
 
 
@@ -131,6 +163,7 @@ def _row(entry: Any, where: str) -> TableRow:
         if told is not None and not isinstance(told, dict):
             raise ValueError(f"versus cannot be {brief(told)}")
         whole = told is not None and set(Versus._fields) <= set(told)  # older tables say less of a comparison
+        row = row if row.family else row._replace(family=family(row.sampler, row.learned))  # older tables name none
         return row._replace(versus=_read_versus(told) if whole else None)
     except ValueError as error:
         raise UserError(f"{where} is not a row of `unmask bench` ({error}); is this its table.json?") from error
@@ -150,6 +183,7 @@ def shown(records: Sequence[Record]) -> list[Trace]:
                 "revealed_at": record.steps_by_position or [],
                 "learned": record.order is not None,
                 "correct": record.correct,
+                **({} if record.reference is None else {"reference": record.reference}),
                 **record.shown,
             },
             f"the record of `{record.sampler}` at {record.budget} on {record.id}",

@@ -48,7 +48,7 @@ def series(rows: Iterable[TableRow]) -> list[Series]:
     """Lines for the rows of the first seed, learned orders first.
 
     One-per-step rows belong to their sampler. Settings of one sampler that never share a budget are one line,
-    which is what tuning gives: a best setting for each number of steps.
+    which is what tuning gives: a best setting for each number of steps. A family swept at one budget is one too.
     """
     rows = list(rows)
     rows = [row for row in rows if row.seed == rows[0].seed]
@@ -56,10 +56,12 @@ def series(rows: Iterable[TableRow]) -> list[Series]:
     pairs = {(name, row.budget) for row in rows for name in [names[row.sampler]]}
     crowd = Counter((_stem(name), budget) for name, budget in pairs)
     shared = {stem for (stem, _), count in crowd.items() if count > 1}
+    swept = _swept(rows)
     found: dict[tuple[bool, str], list[TableRow]] = {}
     for row in rows:
         name = names[row.sampler]
         label = name if row.learned or _stem(name) in shared else _stem(name)
+        label = row.family if not row.learned and row.family in swept else label
         found.setdefault((row.learned, label), []).append(row)
     made: list[Series] = []
     for learned in (True, False):
@@ -71,8 +73,26 @@ def series(rows: Iterable[TableRow]) -> list[Series]:
     return made
 
 
+def _swept(rows: Sequence[TableRow]) -> set[str]:
+    """Families of several settings that were all run at one budget: their level is what sets the steps."""
+    budgets: dict[str, set[int]] = {}
+    settings: dict[str, set[str]] = {}
+    for row in rows:
+        budgets.setdefault(row.family, set()).add(row.budget)
+        settings.setdefault(row.family, set()).add(row.sampler)
+    return {name for name in budgets if name and len(budgets[name]) == 1 and len(settings[name]) > 1}
+
+
 def _stem(name: str) -> str:
     return name.partition(":")[0]
+
+
+def for_dark_pages(svg: str) -> str:
+    """The figure with its lightness turned round where the reader's pages are dark; hues stay, and so does the file."""
+    start = svg.index("<svg")
+    end = svg.index(">", start) + 1
+    rule = "@media (prefers-color-scheme: dark) { svg { filter: invert(0.91) hue-rotate(180deg) } }"
+    return f"{svg[:end]}\n <style>{rule}</style>{svg[end:]}"
 
 
 def nice_step(span: float, most: int) -> float:

@@ -5,8 +5,8 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   if (!data.traces.length) return;
   const at = (id) => document.getElementById(id);
-  const [which, samplers, panels, slider, play, detail] =
-    ["which", "samplers", "panels", "step", "play", "detail"].map(at);
+  const [which, samplers, panels, slider, play, detail, differ] =
+    ["which", "samplers", "panels", "step", "play", "detail", "differ"].map(at);
   const BESIDE = 4; // shown at first
   const PACE = 700; // milliseconds a step
   let timer = null;
@@ -34,6 +34,8 @@
 
   function tell(panel, place) {
     detail.textContent = `${label(panel.trace)}: ${words(panel, place)}`;
+    for (const each of shown) each.told.textContent = ""; // on a phone it stands in the panel itself
+    panel.told.textContent = words(panel, place);
   }
 
   function build(trace) {
@@ -41,9 +43,9 @@
     box.setAttribute("aria-label", label(trace));
     const judged = trace.correct === undefined ? "" : trace.correct ? " \u2713 right" : " \u2717 wrong";
     box.append(make("h3", "", label(trace) + judged));
-    const state = make("p", "state"), text = make("div", "text");
+    const state = make("p", "state"), text = make("div", "text"), told = make("p", "told");
     text.setAttribute("role", "list");
-    const around = trace.around || [], panel = { trace, state, tokens: [] };
+    const around = trace.around || [], panel = { trace, state, told, tokens: [] };
     if (around[0]) text.append(make("span", "given", around[0]));
     trace.tokens.forEach((token, place) => {
       const span = make("span", "token");
@@ -69,7 +71,7 @@
       next.tabIndex = 0;
       next.focus();
     });
-    box.append(state, text);
+    box.append(state, text, told);
     panels.append(box);
     return panel;
   }
@@ -118,13 +120,33 @@
 
   const toggle = () => (timer === null ? start() : stop());
 
+  const chosen = () => new Set([...samplers.querySelectorAll("input:checked")].map((box) => box.value));
+
+  // Prompts that some of the chosen samplers get right and others wrong.
+  function disputed(wanted) {
+    const judged = data.prompts.map(() => new Set());
+    for (const trace of data.traces) {
+      if (wanted.has(key(trace)) && trace.correct !== undefined) judged[trace.prompt].add(trace.correct);
+    }
+    return judged.map((found) => found.size > 1);
+  }
+
   function choose() {
     stop();
-    const wanted = new Set([...samplers.querySelectorAll("input:checked")].map((box) => box.value));
+    const wanted = chosen(), apart = disputed(wanted);
+    const kept = [...which.options].filter((option) => {
+      option.hidden = option.disabled = differ.checked && !apart[Number(option.value)];
+      return !option.hidden;
+    });
+    if (kept.length && !kept.includes(which.selectedOptions[0])) which.value = kept[0].value;
+    at("differ-count").textContent = `${apart.filter(Boolean).length} of ${apart.length}`;
     const prompt = Number(which.value);
     panels.replaceChildren();
     shown = data.traces.filter((trace) => trace.prompt === prompt && wanted.has(key(trace))).map(build);
     at("prompt").textContent = data.prompts[prompt];
+    const known = data.traces.find((trace) => trace.prompt === prompt && trace.reference !== undefined);
+    at("reference").hidden = !known;
+    at("reference").textContent = known ? `Right answer: ${known.reference}` : "";
     if (!shown.length) {
       shown = [];
       detail.textContent = "No sampler is chosen.";
@@ -153,6 +175,8 @@
     samplers.append(row);
   }
   which.addEventListener("change", choose);
+  differ.addEventListener("change", choose);
+  at("differ-row").hidden = !data.traces.some((trace) => trace.correct !== undefined);
   slider.addEventListener("input", () => (stop(), draw()));
   play.addEventListener("click", toggle);
   at("back").addEventListener("click", () => (stop(), go(Number(slider.value) - 1)));
