@@ -1,5 +1,7 @@
 """The statistics of a denoiser's answer: what they are, and that nobody pays for what nobody reads."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -60,6 +62,115 @@ def test_an_output_head_runs_once_whatever_is_read(canvas, logits):
     assert torch.equal(denoised.entropy, Denoised.from_logits(canvas, logits).entropy)
     assert denoised.top2.shape == (len(logits), 2)
     assert len(runs) == 1
+
+
+class Counting:
+    """Logits that count the rows that were made."""
+
+    def __init__(self, logits, made=None):
+        self.logits, self.made = logits, [] if made is None else made
+
+    def __call__(self, part):
+        self.made += [len(self.logits[part])]
+        return self.logits[part]
+
+    def take(self, index):
+        return Counting(self.logits[index], self.made)
+
+
+@pytest.fixture
+def counting(canvas, logits):
+    rows = Counting(logits)
+    return Denoised(canvas.masked.nonzero(), (ROWS, LENGTH), VOCABULARY, rows), rows.made
+
+
+@pytest.fixture
+def some(canvas):
+    """Every third position."""
+    return (torch.arange(ROWS * LENGTH) % 3 == 0).view(ROWS, LENGTH)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_an_answer_at_some_positions_is_the_answer_there(canvas, logits, counting, some, held):
+    whole = Denoised.from_logits(canvas, logits)
+    fewer = (whole if held else counting[0]).only(some)
+    assert torch.equal(fewer.where, some.nonzero())
+    keep = some[canvas.masked]
+    for name in ("top2", "top2_tokens", "entropy"):
+        assert torch.equal(getattr(fewer, name), getattr(Denoised.from_logits(canvas, logits), name)[keep])
+    tokens = whole.top2_tokens[:, 1]
+    assert torch.equal(fewer.log_prob(tokens[keep]), whole.log_prob(tokens)[keep])
+    uniform = torch.linspace(0.01, 0.99, len(logits)).double()
+    assert torch.equal(fewer.draw(uniform[keep], 0.7), whole.draw(uniform, 0.7)[keep])
+    assert torch.equal(fewer.logits_at(torch.tensor([2, 0])), logits[keep][[2, 0]])
+    assert torch.equal(fewer.to_rows(fewer.top2[:, 0], -1.0) >= 0, some)
+
+
+def test_logits_are_made_of_the_positions_that_are_read_and_once(counting, some):
+    denoised, made = counting
+    fewer = denoised.only(some)
+    assert made == []
+    assert fewer.top2.shape == (int(some.sum()), 2)
+    assert made == [int(some.sum())]
+    fewest = denoised.only(some & (torch.arange(LENGTH) < 4))
+    assert fewest.top2_tokens.shape == (len(fewest.where), 2)
+    assert made == [int(some.sum())], "what a part of it knows already"
+    assert denoised.only(~some).top2.shape == (len(denoised.where) - int(some.sum()), 2)
+    assert made == [int(some.sum()), len(denoised.where) - int(some.sum())]
+
+
+def test_what_the_whole_knows_is_not_made_again_for_a_part(counting, some):
+    denoised, made = counting
+    assert denoised.entropy.shape == (len(denoised.where),)
+    fewer = denoised.only(some)
+    assert torch.equal(fewer.top2, denoised.top2[some.flatten()])
+    assert torch.equal(fewer.entropy, denoised.entropy[some.flatten()])
+    assert made == [len(denoised.where)]
+
+
+def test_entropy_that_nobody_reads_is_not_made_although_logits_are_not_held(counting, monkeypatch):
+    asked = []
+    plain = base.statistics
+    monkeypatch.setattr(base, "statistics", lambda logits, entropy: asked.append(entropy) or plain(logits, entropy))
+    denoised, _ = counting
+    assert denoised.top2.shape == (len(denoised.where), 2)
+    assert asked == [False]
+
+
+def test_nobody_is_asked_about_no_position(counting):
+    denoised, made = counting
+    nothing = denoised.only(torch.zeros(ROWS, LENGTH, dtype=torch.bool))
+    assert nothing.top2.shape == (0, 2)
+    assert nothing.draw(torch.zeros(0).double(), 1.0).shape == (0,)
+    assert made == []
+
+
+def test_a_function_of_slices_alone_answers_for_all(canvas, logits, some):
+    """A denoiser of somebody else's need not be able to give single rows."""
+    whole = Denoised(canvas.masked.nonzero(), (ROWS, LENGTH), VOCABULARY, lambda part: logits[part])
+    assert whole.only(some) is whole
+
+
+@pytest.mark.parametrize("read", ["top2", "entropy", "log_prob", "draw"])
+def test_of_a_large_vocabulary_one_chunk_is_held_at_a_time(canvas, read, monkeypatch):
+    """The rows of a chunk are gone before those of the next are made."""
+    monkeypatch.setattr(base, "CHUNK_BYTES", 10 * VOCABULARY * 4)
+    alive = weakref.WeakSet()
+
+    def head(part):
+        assert len(alive) == 0, "the chunk before is still held"
+        made = torch.zeros(len(range(*part.indices(ROWS * LENGTH))), VOCABULARY)
+        alive.add(made)
+        return made
+
+    denoised = Denoised(canvas.masked.nonzero(), (ROWS, LENGTH), VOCABULARY, head)
+    if read == "log_prob":
+        denoised.log_prob(torch.zeros(ROWS * LENGTH, dtype=torch.long))
+    elif read == "draw":
+        denoised.draw(torch.full((ROWS * LENGTH,), 0.5, dtype=torch.float64), 1.0)
+    else:
+        getattr(denoised, read)
+    assert len(denoised.chunks()) == 4
 
 
 def test_nothing_masked_has_empty_statistics(canvas):

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
-from unmask.denoisers import network as network_module
+from unmask.denoisers import base
 from unmask.denoisers.transformer import Transformer, TransformerConfig, rotary_angles
 
 VOCABULARY, MASK = 11, 4
@@ -197,9 +197,8 @@ def test_a_finished_canvas_has_an_empty_answer():
 def test_logits_in_chunks_are_the_logits_held(monkeypatch):
     network, canvas = network_of(SMALL), canvas_of(rows=4)
     held = network(canvas)
-    monkeypatch.setattr(network_module, "CHUNK_ELEMENTS", 5)
+    monkeypatch.setattr(base, "CHUNK_BYTES", 2 * VOCABULARY * 8)
     chunked = network(canvas)
-    monkeypatch.setattr("unmask.denoisers.base.CHUNK_ELEMENTS", 2 * VOCABULARY)
     assert len(chunked.chunks()) > 2
     for part in (slice(0, 3), slice(3, None), slice(None)):
         torch.testing.assert_close(chunked.logits(part), held.logits(part), rtol=1e-13, atol=1e-13)
@@ -211,8 +210,8 @@ def test_logits_in_chunks_are_the_logits_held(monkeypatch):
 
 def test_logits_in_chunks_have_the_gradients_of_the_logits_held(monkeypatch):
     canvas, gradients = canvas_of(), []
-    for limit in (network_module.CHUNK_ELEMENTS, 5):
-        monkeypatch.setattr(network_module, "CHUNK_ELEMENTS", limit)
+    for limit in (base.CHUNK_BYTES, 5):
+        monkeypatch.setattr(base, "CHUNK_BYTES", limit)
         network = network_of(SMALL)
         denoised = network(canvas)
         denoised.log_prob(denoised.top2_tokens[:, 1]).sum().backward()
@@ -222,7 +221,7 @@ def test_logits_in_chunks_have_the_gradients_of_the_logits_held(monkeypatch):
 
 
 def test_a_pass_without_gradient_has_none_when_its_chunks_are_read_later(monkeypatch):
-    monkeypatch.setattr(network_module, "CHUNK_ELEMENTS", 5)
+    monkeypatch.setattr(base, "CHUNK_BYTES", 5)
     with torch.no_grad():
         denoised = network_of(SMALL)(canvas_of())
     assert not denoised.log_prob(denoised.top2_tokens[:, 0]).requires_grad

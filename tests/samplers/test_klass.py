@@ -73,7 +73,7 @@ def test_the_move_equals_its_definition_however_it_is_chunked(monkeypatch):
     log_now, log_then = (logits[k][rows][later.masked].log_softmax(-1) for k in (1, 0))
     expected = (log_now.exp() * (log_now - log_then)).nan_to_num(nan=0.0).sum(-1)
     for size in (1 << 22, 15, 5):
-        monkeypatch.setattr(base, "CHUNK_ELEMENTS", size)
+        monkeypatch.setattr(base, "CHUNK_BYTES", 4 * size)
         torch.testing.assert_close(before.divergence(now), expected, rtol=1e-12, atol=1e-12)
 
 

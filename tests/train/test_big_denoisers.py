@@ -73,7 +73,7 @@ def test_a_frozen_denoiser_in_bfloat16_is_held_once_and_left_as_it_was(
 
 
 @pytest.mark.slow
-def test_no_vocabulary_is_kept_from_step_to_step():
+def test_no_vocabulary_is_kept_from_step_to_step(monkeypatch):
     """At V = 126,464 the rows of one step would be 24 MB a pass; what is alive never passes a few chunks of them."""
     config = TransformerConfig(VOCABULARY, 0, 64, layers=1, width=8, heads=2, hidden=8)
     network = Transformer(config).initialise(torch.Generator().manual_seed(0))
@@ -82,7 +82,8 @@ def test_no_vocabulary_is_kept_from_step_to_step():
     clean = Canvas.make(tokens, torch.ones_like(tokens, dtype=torch.bool), 4)
     settings = LearnConfig(budgets=(4,), samples=2, likelihood=1.0)
     whole = 4 * 2 * 48 * VOCABULARY * 4  # bytes of the logits of one step of every path
-    chunk = base.CHUNK_ELEMENTS * 4
+    monkeypatch.setattr(base, "CHUNK_BYTES", 1 << 24)
+    chunk = base.CHUNK_BYTES
     with Alive([*network.parameters(), *policy.parameters()]) as alive:
         found = policy_loss(clean, policy, frozen_scorer(network, "fp32"), Draws(0), settings, 0.0)
     assert found.report["steps"] > 1

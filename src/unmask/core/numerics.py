@@ -20,12 +20,12 @@ def rank_within_row(score: Tensor, eligible: Tensor) -> Tensor:
     Ties go to the leftmost position, so a rank never depends on the other rows or on how a sort breaks ties.
     NaN scores rank last among the eligible.
     """
-    score = torch.where(eligible, score.nan_to_num(nan=NEG_INF, neginf=NEG_INF), NEG_INF)
-    order = torch.argsort(score, dim=-1, descending=True, stable=True)
     # eligible positions whose score is -inf must still come before the ineligible ones
-    front = torch.gather(eligible, -1, order).long()
-    order = torch.gather(order, -1, torch.argsort(front, dim=-1, descending=True, stable=True))
-    return torch.argsort(order, dim=-1, stable=True)
+    least = torch.finfo(score.dtype).min
+    score = torch.where(eligible, score.nan_to_num(nan=least, posinf=torch.inf, neginf=least), NEG_INF)
+    order = torch.argsort(score, dim=-1, descending=True, stable=True)
+    place = torch.arange(order.shape[-1], device=order.device).expand(order.shape)
+    return torch.empty_like(order).scatter_(-1, order, place)
 
 
 def top_within_row(score: Tensor, eligible: Tensor, count: Tensor) -> Tensor:

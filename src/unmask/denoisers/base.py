@@ -1,7 +1,7 @@
 """What a denoiser is, and what it returns."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -13,10 +13,11 @@ from unmask.core.errors import UserError
 
 Memory = Any  # what a `Remembering` denoiser keeps; tensors in it have the row axis first
 
-# Memory for one chunk of float64 vocabulary rows while drawing or scoring, in elements.
-CHUNK_ELEMENTS = 1 << 22
-# On a CPU the statistics of logits are made in pieces that stay in the cache, in elements.
+# The logits that an output head makes at once, in bytes: a product of few rows is slow, and more are seldom faster.
+CHUNK_BYTES = 1 << 27
+# What is made of them, in wider numbers, is made of so many logits at once: on a CPU those that stay in the cache.
 PIECE_ELEMENTS = 1 << 20
+WIDE_PIECE_ELEMENTS = 1 << 24  # elsewhere
 
 
 class Statistics(NamedTuple):
@@ -41,12 +42,45 @@ def statistics(logits: Tensor, entropy: bool) -> Statistics:
     return Statistics(top.values.exp(), top.indices, found)
 
 
-def in_pieces(logits: Tensor) -> Sequence[Tensor]:
-    """Logits [m, V] as they are, or on a CPU as views of a few rows each."""
-    if logits.device.type != "cpu":
-        return [logits]
-    rows = max(1, PIECE_ELEMENTS // logits.shape[-1])
-    return [logits[start : start + rows] for start in range(0, len(logits), rows)]
+class Rows(Protocol):
+    """Where the vocabulary rows of a `Denoised` come from, when it can also give some of them alone."""
+
+    def __call__(self, part: slice, /) -> Tensor:
+        """[m, V]: the logits of a slice of 0..M."""
+        ...
+
+    def take(self, index: Tensor) -> "Rows":
+        """The same for the positions `index` (long [m]) of 0..M only; what nobody asks for is not made."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeldRows:
+    """Logits [M, V] that are there already."""
+
+    logits: Tensor
+
+    def __call__(self, part: slice, /) -> Tensor:
+        """A view of them."""
+        return self.logits[part]
+
+    def take(self, index: Tensor) -> "HeldRows":
+        """A copy of some."""
+        return HeldRows(self.logits[index])
+
+
+def chunk_rows(vocabulary: int, itemsize: int = 4) -> int:
+    """Rows of logits, of so many bytes each number, that an output head makes at once."""
+    return max(1, CHUNK_BYTES // (vocabulary * itemsize))
+
+
+def pieces(part: slice, vocabulary: int, device: torch.device) -> list[slice]:
+    """Slices that cover the rows of `part`, each few enough to make wider numbers of."""
+    rows = max(1, (PIECE_ELEMENTS if device.type == "cpu" else WIDE_PIECE_ELEMENTS) // vocabulary)
+    return [slice(start, min(start + rows, part.stop)) for start in range(part.start, part.stop, rows)]
+
+
+KNOWN = frozenset({"_plain", "_full"})  # what a `Denoised` keeps of its statistics
 
 
 @dataclass(frozen=True)
@@ -61,9 +95,10 @@ class Denoised:
     shape:   (B, L) of the canvas.
     logits:  a function from a slice of 0..M to logits [m, V]; -inf where a token is impossible (the mask
              token always is). For a small vocabulary it indexes a tensor; for a real one it runs the output
-             head on that slice, so that [M, V] is never all held.
+             head on that slice, so that [M, V] is never all held. Where it has a `take` (see `Rows`), `only` saves
+             what is left out.
     hidden:  [M, D] or None: what the network knows about each masked position; order networks read it.
-    held:    whether `logits` is there already: then the entropy is a pass of its own, made when somebody asks for it.
+    held:    whether `logits` is there already, or is kept once it is made.
     canvas:  what it speaks of, to say in an error which row and step it was; None where that is not known.
     """
 
@@ -79,20 +114,53 @@ class Denoised:
     def from_logits(canvas: Canvas, logits: Tensor, hidden: Tensor | None = None) -> "Denoised":
         """From logits [M, V] already packed over `canvas.masked.nonzero()`."""
         shape = (canvas.masked.shape[0], canvas.masked.shape[1])
-        return Denoised(canvas.masked.nonzero(), shape, logits.shape[-1], logits.__getitem__, hidden, True, canvas)
+        return Denoised(canvas.masked.nonzero(), shape, logits.shape[-1], HeldRows(logits), hidden, True, canvas)
+
+    def only(self, positions: Tensor) -> "Denoised":
+        """The same answer at `positions` (bool [B, L]) alone: no logits are made for the others.
+
+        What this answer knows already is handed on, and so is what the last one made of it knows, so that a wrapper
+        and the decode loop around it pay once. All of it where its logits cannot be had singly.
+        """
+        keep = self.from_rows(positions)  # bool [M]
+        count = int(keep.sum())
+        take = getattr(self.logits, "take", None)
+        if take is None or count == len(keep):
+            return self
+        last: Denoised | None = self.__dict__.get("_last")
+        if last is not None and int(last.from_rows(positions).sum()) == count:
+            return last.only(positions)
+        index = keep.nonzero().squeeze(-1)
+        hidden = None if self.hidden is None else self.hidden[index]
+        fewer = replace(self, where=self.where[index], logits=take(index), hidden=hidden)
+        for name in KNOWN & self.__dict__.keys():
+            known = Statistics(*(part[index] if len(part) else part for part in self.__dict__[name]))
+            fewer.__dict__[name] = known
+        self.__dict__["_last"] = fewer
+        return fewer
+
+    @property
+    def read(self) -> bool:
+        """Whether its statistics are made already."""
+        return not KNOWN.isdisjoint(self.__dict__)
 
     def chunks(self) -> list[slice]:
-        """Slices that cover 0..M, each small enough to hold its vocabulary rows in float64."""
-        size = max(1, CHUNK_ELEMENTS // self.vocabulary)
-        return [slice(start, start + size) for start in range(0, len(self.where), size)]
+        """Slices that cover 0..M, each of as many rows as the output head makes at once."""
+        count, itemsize = len(self.where), 4 if self.hidden is None else self.hidden.element_size()
+        size = chunk_rows(self.vocabulary, itemsize)
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
     @cached_property
+    def _plain(self) -> Statistics:
+        return self._ask(entropy=False)
+
+    @cached_property
+    def _full(self) -> Statistics:
+        return self._ask(entropy=True)
+
+    @property
     def _statistics(self) -> Statistics:
-        return self._ask(entropy=not self.held)
-
-    @cached_property
-    def _entropy(self) -> Tensor:
-        return self._ask(entropy=True).entropy
+        return self._full if "_full" in self.__dict__ else self._plain
 
     def _ask(self, entropy: bool) -> Statistics:
         """One pass over the vocabulary rows, chunk by chunk.
@@ -105,15 +173,19 @@ class Denoised:
         found = Statistics(
             top2, torch.empty_like(top2, dtype=torch.long), torch.empty(count if entropy else 0, device=device)
         )
-        done = 0
         with torch.no_grad():
             for chunk in self.chunks():
-                for piece in in_pieces(self.logits(chunk)):
-                    for whole, part in zip(found, statistics(piece, entropy), strict=True):
-                        whole[done : done + len(piece)] = part
-                    done += len(piece)
+                self._tell(chunk, found)
         self._refuse(top2[:, 0].isnan())  # one such logit makes NaN of the whole log-softmax
         return found
+
+    def _tell(self, chunk: slice, found: Statistics) -> None:
+        """Write the statistics of a chunk into `found`. By itself, so that its logits are gone before the next ones."""
+        logits = self.logits(chunk)
+        for piece in pieces(chunk, self.vocabulary, logits.device):
+            part = logits[piece.start - chunk.start : piece.stop - chunk.start]
+            for whole, values in zip(found, statistics(part, len(found.entropy) > 0), strict=True):
+                whole[piece if len(whole) else slice(0, 0)] = values
 
     def _refuse(self, wrong: Tensor) -> None:
         """Raise UserError about the first position of `wrong` (bool [M]), if there is one."""
@@ -134,8 +206,12 @@ class Denoised:
 
     @property
     def entropy(self) -> Tensor:
-        """[M]: entropy of the token distribution in nats, float32."""
-        return self._entropy if self.held else self._statistics.entropy
+        """[M]: entropy of the token distribution in nats, float32.
+
+        It costs a pass over the logits where the other statistics are known already, so whoever reads both asks for it
+        first; nobody pays for it who does not ask.
+        """
+        return self._full.entropy
 
     def log_prob(self, tokens: Tensor) -> Tensor:
         """[M]: log-probability of `tokens` (long [M]), differentiable where the logits are.
@@ -152,8 +228,11 @@ class Denoised:
                 continue
             if found is None or total is None:
                 found, total = logits.new_empty(len(self.where)), logits.new_empty(len(self.where))
-            total[chunk] = logits.logsumexp(dim=-1)
-            found[chunk] = logits.gather(-1, tokens[chunk, None]).squeeze(-1) - total[chunk]
+            for piece in pieces(chunk, self.vocabulary, logits.device):
+                part = logits[piece.start - chunk.start : piece.stop - chunk.start]
+                total[piece] = part.logsumexp(dim=-1)
+                found[piece] = part.gather(-1, tokens[piece, None]).squeeze(-1) - total[piece]
+            del logits, part  # before the next chunk is made
         if found is None or total is None:
             return torch.cat(parts)
         self._refuse(~total.isfinite())
@@ -161,6 +240,10 @@ class Denoised:
 
     def logits_at(self, index: Tensor) -> Tensor:
         """[m, V]: logits at any of 0..M (long [m], m >= 1), made chunk by chunk; only those asked for are kept."""
+        take = getattr(self.logits, "take", None)
+        if take is not None:
+            alone: Tensor = take(index)(slice(0, len(index)))
+            return alone
         found: Tensor | None = None
         for chunk in self.chunks():
             here = (index >= chunk.start) & (index < chunk.stop)
@@ -181,10 +264,14 @@ class Denoised:
         tokens = self.where.new_zeros(len(self.where))  # made beforehand, see `_ask`
         total = torch.empty_like(tokens, dtype=torch.float64)
         for chunk in self.chunks():
-            cdf = (self.logits(chunk).double() / temperature).softmax(dim=-1).cumsum(dim=-1)  # [m, V]
-            total[chunk] = cdf[:, -1]
-            target = uniform[chunk, None] * cdf[:, -1:]
-            tokens[chunk] = torch.searchsorted(cdf, target, right=True).squeeze(-1).clamp(max=self.vocabulary - 1)
+            logits = self.logits(chunk)
+            for piece in pieces(chunk, self.vocabulary, logits.device):
+                part = logits[piece.start - chunk.start : piece.stop - chunk.start].double()
+                cdf = (part / temperature).softmax(dim=-1).cumsum(dim=-1)  # [m, V]
+                total[piece] = cdf[:, -1]
+                target = uniform[piece, None] * cdf[:, -1:]
+                tokens[piece] = torch.searchsorted(cdf, target, right=True).squeeze(-1).clamp(max=self.vocabulary - 1)
+            del logits  # before the next chunk is made
         self._refuse(total.isnan())
         return tokens
 
@@ -262,4 +349,6 @@ def begin(denoiser: Denoiser, canvas: Canvas) -> Memory:
 
 def denoise(denoiser: Denoiser, canvas: Canvas, memory: Memory) -> tuple[Denoised, Memory]:
     """One pass of any denoiser, with what it remembers."""
-    return denoiser.denoise(canvas, memory) if isinstance(denoiser, Remembering) else (denoiser(canvas), None)
+    if memory is None or not isinstance(denoiser, Remembering):
+        return denoiser(canvas), None
+    return denoiser.denoise(canvas, memory)

@@ -8,7 +8,7 @@ import torch
 
 from unmask.core.errors import UserError
 from unmask.core.memory import free_bytes
-from unmask.denoisers.base import CHUNK_ELEMENTS
+from unmask.denoisers.base import WIDE_PIECE_ELEMENTS, chunk_rows
 from unmask.denoisers.chat import read_chat_template
 from unmask.denoisers.checkpoint import Checkpoint
 from unmask.denoisers.codec import BARE, OWN, read_names
@@ -143,12 +143,13 @@ def template_of(checkpoint: Checkpoint) -> str:
 def batch_bytes(config: NetworkConfig, rows: int, positions: int, dtype: torch.dtype) -> int:
     """About what one pass holds beside the weights: the widest moment of a block, and a chunk of vocabulary rows.
 
-    Attention scores are not held by the kernels in use. A chunk of logits is held with two float32 temporaries.
+    Attention scores are not held by the kernels in use. Of the logits one chunk is held, and two float32
+    temporaries of a piece of it.
     """
     hidden = int(getattr(config, "hidden", 4 * config.width))
     block = rows * positions * (4 * config.width + 3 * hidden) * dtype.itemsize
-    chunk = min(rows * positions * config.vocabulary, CHUNK_ELEMENTS) * (dtype.itemsize + 2 * 4)
-    return block + chunk
+    chunk = min(rows * positions, chunk_rows(config.vocabulary, dtype.itemsize)) * config.vocabulary
+    return block + chunk * dtype.itemsize + min(chunk, WIDE_PIECE_ELEMENTS) * 2 * 4
 
 
 def short(dtype: torch.dtype) -> str:

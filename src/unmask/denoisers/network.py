@@ -5,6 +5,8 @@ A family says how it encodes and what its output head is; alignment, the mask to
 
 from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.typed import check_fields, hints
-from unmask.denoisers.base import CHUNK_ELEMENTS, Denoised
+from unmask.denoisers.base import Denoised, HeldRows, Rows, chunk_rows
 
 MOST_LAYERS = 10_000  # a stack of blocks is built before anything is read into it
 
@@ -86,17 +88,18 @@ class Network(nn.Module):
         return self.answer(canvas, self.encode(self.visible(canvas), canvas.valid)[canvas.masked])
 
     def answer(self, canvas: Canvas, hidden: Tensor) -> Denoised:
-        """From hidden states [M, D] at the masked positions; the output head runs on as many as memory allows."""
-        if hidden.shape[0] * self.config.vocabulary <= CHUNK_ELEMENTS:
+        """From hidden states [M, D] at the masked positions.
+
+        The output head runs when somebody reads its logits, on what is read (`Denoised.only`) and on as many positions
+        at once as memory allows. Where gradients are kept and memory allows all of them, it runs here.
+        """
+        vocabulary, learning = self.config.vocabulary, torch.is_grad_enabled()
+        held = hidden.shape[0] <= chunk_rows(vocabulary, hidden.element_size())
+        if held and learning:
             return Denoised.from_logits(canvas, self.logits(hidden), hidden)
         shape = (canvas.masked.shape[0], canvas.masked.shape[1])
-        learning = torch.is_grad_enabled()  # what is asked for later follows the pass it belongs to
-
-        def logits(chunk: slice) -> Tensor:
-            with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
-                return self.logits(hidden[chunk])
-
-        return Denoised(canvas.masked.nonzero(), shape, self.config.vocabulary, logits, hidden, canvas=canvas)
+        rows = MadeRows(self.logits, hidden, learning, held)
+        return Denoised(canvas.masked.nonzero(), shape, vocabulary, rows, hidden, held, canvas)
 
     @property
     def hidden_width(self) -> int:
@@ -109,6 +112,38 @@ def spans(numbers: AbstractSet[int]) -> tuple[slice, ...]:
     starts = sorted(number for number in numbers if number - 1 not in numbers)
     stops = sorted(number + 1 for number in numbers if number + 1 not in numbers)
     return tuple(map(slice, starts, stops))
+
+
+@dataclass(frozen=True)
+class MadeRows:
+    """Logits that an output head makes of hidden states [M, D] when they are asked for.
+
+    learning: whether the pass they belong to kept gradients; without, none are kept later. keep: make all at once the
+    first time, and keep them.
+    """
+
+    head: Callable[[Tensor], Tensor]
+    hidden: Tensor
+    learning: bool
+    keep: bool
+
+    @cached_property
+    def _all(self) -> Tensor:
+        return self._made(self.hidden)
+
+    def __call__(self, part: slice, /) -> Tensor:
+        """[m, V]: the logits of a slice of 0..M."""
+        return self._all[part] if self.keep else self._made(self.hidden[part])
+
+    def take(self, index: Tensor) -> Rows:
+        """Of some positions only; those that are kept already are not made again."""
+        if "_all" in self.__dict__:
+            return HeldRows(self._all[index])
+        return replace(self, hidden=self.hidden[index])
+
+    def _made(self, hidden: Tensor) -> Tensor:
+        with torch.set_grad_enabled(self.learning and torch.is_grad_enabled()):
+            return self.head(hidden)
 
 
 def check_shape(config: Any, **at_least: float) -> None:

@@ -64,9 +64,9 @@ def position_features(canvas: Canvas, denoised: Denoised) -> Tensor:
     and of the entropy among the row's masked positions (0 = most certain, 1 = least), and how far into the masked
     positions this one lies.
     """
+    entropy = denoised.to_rows(denoised.entropy, 0.0)  # first: then all is made in one pass over the logits
     first = denoised.to_rows(denoised.top2[:, 0], 0.5)
     second = denoised.to_rows(denoised.top2[:, 1], 0.5)
-    entropy = denoised.to_rows(denoised.entropy, 0.0)
     count = canvas.masked.sum(dim=-1, keepdim=True).clamp(min=1).float()
     certain = rank_within_row(first, canvas.masked)
     settled = rank_within_row(-entropy, canvas.masked)
@@ -98,6 +98,7 @@ def pack(canvas: Canvas, denoised: Denoised) -> Packed:
         packed = values.new_zeros(len(counts), width, *values.shape[1:])
         return packed.index_put((row, place), values)
 
+    scalars = position_features(canvas, denoised)  # [B, L, POSITION_FEATURES]
     inside = canvas.masked[denoised.where[:, 0], denoised.where[:, 1]]
     return Packed(
         row=row,
@@ -107,6 +108,6 @@ def pack(canvas: Canvas, denoised: Denoised) -> Packed:
         rotary=gather(positions_from_first_valid(canvas.valid)[row, position]),
         hidden=None if denoised.hidden is None else gather(denoised.hidden[inside]),
         guesses=gather(denoised.top2_tokens[inside]),
-        scalars=gather(position_features(canvas, denoised)[row, position]),
+        scalars=gather(scalars[row, position]),
         rows=row_features(canvas),
     )

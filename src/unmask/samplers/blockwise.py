@@ -77,7 +77,8 @@ class Blockwise(Wrapper):
     ) -> tuple[Selection, BlockState]:
         """The inner sampler's choice in the leftmost stage with something left."""
         inside, state = open_block(canvas, state, self.inner.init)
-        chosen, inner = self.inner.select(inside, denoised, written, state.inner, draws)
+        said = denoised.only(inside.masked)  # of closed blocks no logits are made
+        chosen, inner = self.inner.select(inside, said, written, state.inner, draws)
         selection = Selection(
             positions=torch.where(inside.last_step[:, None], inside.masked, chosen.positions & inside.masked),
             priority=chosen.priority.where(inside.masked, NEG_INF),

@@ -50,6 +50,7 @@ class Choice(NamedTuple):
     remask:    bool [B, L], written positions to take back; none but for an `Editor`.
     tokens:    long [B, L], what to write there.
     state:     the unmasker's state after it.
+    denoised:  what the denoiser says of the positions to reveal, perhaps of others too.
     """
 
     canvas: Canvas
@@ -57,6 +58,7 @@ class Choice(NamedTuple):
     remask: Tensor
     tokens: Tensor
     state: State
+    denoised: Denoised
 
 
 class Step(NamedTuple):
@@ -64,6 +66,7 @@ class Step(NamedTuple):
 
     number: of the pass, from 1. rows: long [b], where they stand in the canvas given to `decode_canvas`.
     before, after: the canvas around it; what was taken back is masked after and not before.
+    tokens:  long [b, L], what was written at `selection.positions`; elsewhere they mean nothing.
     denoised: its statistics are computed when asked for.
     """
 
@@ -88,12 +91,12 @@ def ask(
     denoiser: Denoiser, canvas: Canvas, memory: Memory, unmasker: AnyUnmasker, ours: Tensor
 ) -> tuple[Denoised, Memory]:
     """One denoiser pass; over the positions written since the start, those of `ours`, too if `unmasker` rereads."""
-    if isinstance(unmasker, Editor) and memory is not None:
+    if memory is not None and isinstance(unmasker, Editor):
         raise UserError(
             f"{type(unmasker).__name__} takes back what it wrote, and a cache would still see it; "
             "decode without a cache"
         )
-    if not (isinstance(unmasker, Editor) and unmasker.rereads):
+    if not getattr(unmasker, "rereads", False):  # the protocol itself is slow to ask for at every step
         return denoise(denoiser, canvas, memory)
     if not isinstance(denoiser, Rereader):
         raise UserError(
@@ -124,7 +127,7 @@ def choose(
     def turn(canvas: Canvas, state: State) -> tuple[Selection, Tensor, Tensor | None, State]:
         written = draw_tokens(canvas, denoised, draws, temperature) if unmasker.reads_tokens else None
         last = canvas.last_step[:, None]
-        if isinstance(unmasker, Editor):
+        if hasattr(unmasker, "edit") and isinstance(unmasker, Editor):  # the second is slow
             edit, state = unmasker.edit(canvas, denoised, written, state, draws.at(canvas))
             selection = Selection(edit.reveal, torch.zeros_like(edit.reveal, dtype=torch.float64))
             remask = edit.remask & ours & ~canvas.masked & ~last
@@ -142,8 +145,10 @@ def choose(
         again, remask_again, written, state_again = turn(canvas, state)
         selection, remask = where_rows(empty, (again, remask_again), (selection, remask))
         state = where_rows(empty, state_again, state)
-    tokens = draw_tokens(canvas, denoised, draws, temperature) if written is None else written
-    return Choice(canvas, selection, remask, tokens, state)
+    known = temperature == 0 and denoised.read
+    said = denoised if known else denoised.only(selection.positions)  # nobody needs a token for the others
+    tokens = draw_tokens(canvas, said, draws, temperature) if written is None else written
+    return Choice(canvas, selection, remask, tokens, state, said)
 
 
 @torch.no_grad()
@@ -184,7 +189,7 @@ def decode_canvas(
         (denoised, memory), number = ask(denoiser, active, memory, unmasker, ours), number + 1
         choice = choose(active, denoised, unmasker, state, draws, ours=ours, temperature=temperature)
         after = choice.canvas.reveal(choice.selection.positions, choice.tokens).remask(choice.remask)
-        _record(decoded, rows, choice, after, _log_prob(denoised, choice.tokens, temperature, log_probs))
+        _record(decoded, rows, choice, after, _log_prob(choice.denoised, choice.tokens, temperature, log_probs))
         if on_step is not None:
             on_step(Step(number, rows, choice.canvas, after, choice.selection, choice.tokens, denoised))
         going = after.unfinished if stop is None else after.unfinished & ~stop(after)
@@ -216,9 +221,7 @@ def check_budgets(canvas: Canvas) -> None:
 def _blank(canvas: Canvas) -> Decoded:
     """Buffers of our own to write results into; `probability` holds logs until the end."""
     return Decoded(
-        canvas=replace(
-            canvas, tokens=canvas.tokens.clone(), masked=canvas.masked.clone(), step=canvas.step.clone()
-        ),
+        canvas=replace(canvas, tokens=canvas.tokens.clone(), masked=canvas.masked.clone(), step=canvas.step.clone()),
         steps=torch.zeros_like(canvas.step),
         nfe=torch.zeros_like(canvas.step),
         revealed_at=torch.zeros_like(canvas.tokens),
@@ -228,7 +231,7 @@ def _blank(canvas: Canvas) -> Decoded:
 
 
 def _log_prob(denoised: Denoised, tokens: Tensor, temperature: float, log_probs: bool) -> Tensor:
-    """float64 [B, L]: log-probability of each masked position's token; NaN elsewhere and if not asked for."""
+    """float64 [B, L]: log-probability of the token where `denoised` speaks; NaN elsewhere and if not asked for."""
     if temperature == 0:
         values = denoised.top2[:, 0].double().log()
     elif log_probs:

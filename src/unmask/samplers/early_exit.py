@@ -59,9 +59,9 @@ class EarlyExit(Wrapper):
     ) -> tuple[Selection, State]:
         """Everything where the gap is large enough."""
         inner = state if self.answer == "all" else state.inner
-        chosen, inner = self.inner.select(canvas, denoised, written, inner, draws)
         answer = canvas.masked if self.answer == "all" else canvas.masked & state.answer
-        certain = mean_gap(denoised, answer) >= enough(canvas)
+        certain = mean_gap(denoised.only(answer), answer) >= enough(canvas)
+        chosen, inner = self.inner.select(canvas, denoised, written, inner, draws)
         positions = chosen.positions | (canvas.masked & certain[:, None])
         return Selection(positions, chosen.priority), inner if self.answer == "all" else Region(state.answer, inner)
 

@@ -34,6 +34,8 @@ def map_rows(function: Callable[..., Any], state: State, *others: State) -> Stat
     def at(place: Callable[[Any], Any]) -> Any:
         return map_rows(function, place(state), *map(place, others))
 
+    if state is None:
+        return None
     if isinstance(state, Tensor | HasRows):
         return function(state, *others)
     if is_dataclass(state) and not isinstance(state, type):

@@ -68,7 +68,8 @@ def keep(said: Denoised, tokens: Tensor | None = None) -> Kept:
     """What stays of `said`, where it is; `tokens` (long [B, L]) are those whose probability will be asked for."""
     hidden = None if said.hidden is None else said.hidden.bfloat16()
     log_probs = None if tokens is None else said.log_prob(said.from_rows(tokens)).float()
-    return Kept(said.where, said.shape, hidden, said.top2, said.top2_tokens, said.entropy, log_probs)
+    entropy = said.entropy  # first: then all is made in one pass over the logits
+    return Kept(said.where, said.shape, hidden, said.top2, said.top2_tokens, entropy, log_probs)
 
 
 def kept_of(kept: Kept) -> dict[str, Tensor]:
