@@ -161,5 +161,5 @@ def test_no_library_and_no_network_say_what_to_do(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match=r"cannot load openai/gsm8k .*\(no route\).*name a folder"):
         make_task("gsm8k")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"needs the `datasets` library.*unmask\[hf\].*name a folder"):
+    with pytest.raises(UserError, match=r"needs the `datasets` library.*pip install datasets.*name a folder"):
         make_task("gsm8k")
