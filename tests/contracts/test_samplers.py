@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws, mix, positions_from_first_valid, to_unit
+from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.reveals.bernoulli import Bernoulli
@@ -21,10 +22,12 @@ from unmask.samplers import (
     Editor,
     Learned,
     Selection,
+    decode,
     decode_canvas,
     make_sampler,
     wrap,
 )
+from unmask.samplers.iid import IID
 from unmask.samplers.pick import pick_quota
 
 VOCABULARY, END = 4, 3
@@ -411,6 +414,53 @@ def test_decode_ends_within_budget_counts_its_calls_and_touches_nothing_else(unm
     assert (first.nfe <= canvas.masked.sum(-1)).all() or isinstance(unmasker, Editor)
     if not unmasker.may_be_empty:
         assert_same(first.nfe, first.steps)
+
+
+MAY_BE_EMPTY = {name: case for name, case in CASES.items() if case.may_be_empty}
+
+
+@pytest.mark.parametrize("unmasker", MAY_BE_EMPTY.values(), ids=MAY_BE_EMPTY.keys())
+def test_steps_that_are_foreseen_to_be_empty_are_those_that_are(unmasker, monkeypatch):
+    """Budgets far beyond the positions, one by one or as the sampler foresees them; neighbours of other budgets."""
+    masked = torch.tensor([[1, 1, 1, 1, 0, 1], [0, 1, 1, 1, 1, 1], [1, 0, 1, 0, 1, 0]]).bool()
+    canvas = Canvas.make(torch.arange(18).reshape(3, 6) % VOCABULARY, masked, torch.tensor([40, 7, 90]))
+    for seed in range(2):
+        ahead = decode_canvas(HashDenoiser(), canvas, unmasker, seed=seed, temperature=1.0)
+        with monkeypatch.context() as patched:
+            patched.setattr(decode, "idle", lambda unmasker, canvas, *_: torch.zeros_like(canvas.step))
+            one_by_one = decode_canvas(HashDenoiser(), canvas, unmasker, seed=seed, temperature=1.0)
+        assert_same(ahead.canvas.tokens, one_by_one.canvas.tokens)
+        assert_same(ahead.revealed_at, one_by_one.revealed_at)
+        assert_same(ahead.steps, one_by_one.steps)
+        assert_same(ahead.nfe, one_by_one.nfe)
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if make_sampler(name).may_be_empty])
+def test_a_budget_whose_steps_would_all_be_gone_through_has_an_end(name):
+    canvas = Canvas.make(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4, dtype=torch.bool), 10**9)
+    with pytest.raises(UserError, match="budget must be at most 10000 for a sampler that may leave steps empty"):
+        decode_canvas(HashDenoiser(), canvas, make_sampler(name))
+
+
+def test_a_sampler_that_reveals_at_every_step_takes_any_budget():
+    canvas = Canvas.make(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4, dtype=torch.bool), 10**9)
+    for name, kind in SAMPLERS.items():
+        if not make_sampler(name).may_be_empty:
+            assert not decode_canvas(HashDenoiser(), canvas, kind()).canvas.masked.any()
+
+
+def test_many_empty_steps_are_tossed_together():
+    """Ten thousand steps for eight positions: some hundred rounds of choosing, not ten thousand."""
+    rounds = []
+
+    class Counted(IID):
+        def select(self, canvas, denoised, written, state, draws):
+            rounds.append(1)
+            return super().select(canvas, denoised, written, state, draws)
+
+    canvas = Canvas.make(torch.zeros(1, 8, dtype=torch.long), torch.ones(1, 8, dtype=torch.bool), 10_000)
+    assert decode_canvas(HashDenoiser(), canvas, Counted()).steps.item() > 5000
+    assert len(rounds) < 50
 
 
 @pytest.mark.slow

@@ -62,22 +62,29 @@ class Draws:
 
     def uniform(self, canvas: Canvas, purpose: str) -> Tensor:
         """float64 [B, L] in (0, 1): one number per position, for this step of each row and this purpose."""
-        words = mix(self._row_words(canvas, purpose)[:, None] ^ mix(positions_from_first_valid(canvas.valid)))
-        return to_unit(words)
+        place = positions_from_first_valid(canvas.valid)
+        return to_unit(mix(self._row_words(canvas, canvas.step, purpose)[:, None] ^ mix(place)))
 
     def row_uniform(self, canvas: Canvas, purpose: str) -> Tensor:
         """float64 [B] in (0, 1): one number per row."""
-        return to_unit(mix(self._row_words(canvas, purpose) ^ _SECOND))
+        return to_unit(mix(self._row_words(canvas, canvas.step, purpose) ^ _SECOND))
+
+    def ahead(self, canvas: Canvas, purpose: str, steps: int, where: Tensor) -> Tensor:
+        """float64 [S, M]: `uniform` at the positions `where` (bool [B, L]), in this step and the S - 1 after it."""
+        row, column = where.nonzero(as_tuple=True)
+        coming = canvas.step + torch.arange(steps, device=canvas.step.device)[:, None]  # [S, B]
+        place = positions_from_first_valid(canvas.valid)[row, column]
+        return to_unit(mix(self._row_words(canvas, coming, purpose)[:, row] ^ mix(place)))
 
     def at(self, canvas: Canvas) -> "StepDraws":
         """The same source, bound to where a canvas stands: what a RevealLaw samples from."""
         return StepDraws(self, canvas)
 
-    def _row_words(self, canvas: Canvas, purpose: str) -> Tensor:
+    def _row_words(self, canvas: Canvas, step: Tensor, purpose: str) -> Tensor:
         start = _signed(self.seed * 0x9E3779B97F4A7C15 + zlib.crc32(purpose.encode()))
         words = mix(torch.full_like(canvas.row, start))
         words = mix(words ^ mix(canvas.row))
-        return mix(words ^ mix(canvas.step + _FIRST))
+        return mix(words ^ mix(step + _FIRST))
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,10 @@ class StepDraws:
     def uniform(self, purpose: str) -> Tensor:
         """float64 [B, L] in (0, 1)."""
         return self.draws.uniform(self.canvas, purpose)
+
+    def ahead(self, purpose: str, steps: int, where: Tensor) -> Tensor:
+        """float64 [S, M]: `uniform` at the positions `where` (bool [B, L]), in this step and the S - 1 after it."""
+        return self.draws.ahead(self.canvas, purpose, steps, where)
 
     def row_uniform(self, purpose: str) -> Tensor:
         """float64 [B] in (0, 1)."""

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
@@ -108,6 +109,26 @@ class Editor(Protocol):
 
 
 AnyUnmasker = Unmasker | Editor  # what the decode loop takes
+
+
+@runtime_checkable
+class Foresees(Protocol):
+    """An unmasker that may be empty and knows for how long: budgets far beyond the positions then cost little."""
+
+    def idle(self, canvas: Canvas, denoised: Denoised, state: State, draws: StepDraws) -> Tensor:
+        """long [B]: how many steps, this one being the first, it would change nothing if asked. Fewer may be said.
+
+        Asked after a step in which it changed nothing, on the canvas of the next; rows that did change something have
+        nothing masked there, and what is said of them is not read. The last step of `canvas` is never among them.
+        """
+        ...
+
+
+def idle(unmasker: AnyUnmasker, canvas: Canvas, denoised: Denoised, state: State, draws: StepDraws) -> Tensor:
+    """What `unmasker` foresees; 0 where it does not say."""
+    if not isinstance(unmasker, Foresees):
+        return torch.zeros_like(canvas.step)
+    return unmasker.idle(canvas, denoised, state, draws).clamp(min=0).minimum((canvas.steps_left - 1).clamp(min=0))
 
 
 class Stateless:

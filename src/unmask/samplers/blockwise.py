@@ -12,7 +12,7 @@ from unmask.core.draws import StepDraws
 from unmask.core.errors import UserError
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
-from unmask.samplers.base import Edit, Editor, Selection, State, Unmasker, Wrapper
+from unmask.samplers.base import Edit, Editor, Selection, State, Unmasker, Wrapper, idle
 from unmask.samplers.options import check_whole
 from unmask.samplers.state import where_rows
 
@@ -85,6 +85,11 @@ class Blockwise(Wrapper):
         )
         return selection, state._replace(inner=inner)
 
+    def idle(self, canvas: Canvas, denoised: Denoised, state: BlockState, draws: StepDraws) -> Tensor:
+        """As long as `inner` is within the open block."""
+        inside, state = open_block(canvas, state, self.inner.init)
+        return idle(self.inner, inside, denoised, state.inner, draws)
+
 
 @dataclass(frozen=True)
 class BlockwiseEditor(Wrapper):
@@ -120,6 +125,11 @@ class BlockwiseEditor(Wrapper):
             reveal=inside.masked & (edit.reveal | last),
             remask=edit.remask & mine & ~canvas.masked & ~last,
         ), state._replace(inner=inner)
+
+    def idle(self, canvas: Canvas, denoised: Denoised, state: BlockState, draws: StepDraws) -> Tensor:
+        """As long as `inner` is within the open block."""
+        inside, state = open_block(canvas, state, self.inner.init)
+        return idle(self.inner, inside, denoised, state.inner, draws)
 
 
 def plan_blocks(canvas: Canvas, size: int, inner: State) -> BlockState:

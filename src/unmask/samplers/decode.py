@@ -14,9 +14,11 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised, Denoiser, Memory, Rereader, begin, denoise
-from unmask.samplers.base import AnyUnmasker, Editor, Selection, State
+from unmask.samplers.base import AnyUnmasker, Editor, Selection, State, idle
 from unmask.samplers.options import check_temperature
 from unmask.samplers.state import take_rows, where_rows
+
+MOST_STEPS = 10_000  # of samplers that go through all of them; published ones take some thousands
 
 
 class Decoded(NamedTuple):
@@ -121,7 +123,8 @@ def choose(
     ours: bool [B, L], what was masked at the start: all that an editor may take back, and never at the last step.
 
     Where an unmasker that may be empty chose nothing, the canvas did not change and another pass would say
-    the same: the row goes to its next step, and chooses again, with the answer it has. Rows that chose wait.
+    the same: the row goes to its next step, and chooses again, with the answer it has. Rows that chose wait. An
+    unmasker that foresees how many of those steps are empty (`Foresees`) is asked again after them.
     """
 
     def turn(canvas: Canvas, state: State) -> tuple[Selection, Tensor, Tensor | None, State]:
@@ -142,6 +145,9 @@ def choose(
             row = int(canvas.row[empty][0])
             raise ValueError(f"{unmasker} revealed nothing in row {row}, but its may_be_empty is False")
         canvas = replace(canvas, step=canvas.step + empty.long())
+        waiting = canvas.restrict(empty[:, None])
+        quiet = idle(unmasker, waiting, denoised, state, draws.at(waiting))
+        canvas = replace(canvas, step=canvas.step + torch.where(empty, quiet, 0))
         again, remask_again, written, state_again = turn(canvas, state)
         selection, remask = where_rows(empty, (again, remask_again), (selection, remask))
         state = where_rows(empty, state_again, state)
@@ -171,13 +177,14 @@ def decode_canvas(
     may (never seen to change a text in float32; `decode(..., exact=True)` is without it). The global generator is not
     touched and the canvas given is not changed.
 
+    unmasker:    one whose steps may be empty goes through all of them, and takes at most `MOST_STEPS`.
     temperature: 0 writes the argmax; else tokens are drawn from softmax(logits / temperature) in float64.
     on_step:     called with a `Step` after each pass.
     log_probs:   also score what is written at temperature > 0, which costs another pass of the output head;
                  at temperature 0 it is known anyway.
     stop:        from the canvas of the rows still being written to bool [b]: rows to end here, unfinished.
     """
-    _check(canvas, temperature)
+    _check(canvas, temperature, unmasker)
     draws = Draws(seed)
     decoded = _blank(canvas)
     rows = canvas.unfinished.nonzero().squeeze(-1)  # [b], where the rows still being written stand
@@ -207,9 +214,14 @@ def decode_canvas(
     )
 
 
-def _check(canvas: Canvas, temperature: float) -> None:
+def _check(canvas: Canvas, temperature: float, unmasker: AnyUnmasker) -> None:
     check_temperature("temperature", temperature)
     check_budgets(canvas)
+    if unmasker.may_be_empty and bool((canvas.budget > MOST_STEPS).any()):
+        raise UserError(
+            f"budget must be at most {MOST_STEPS} for a sampler that may leave steps empty, as it goes through all of "
+            f"them, got {int(canvas.budget.max())}; name another sampler for one that takes the steps it needs"
+        )
 
 
 def check_budgets(canvas: Canvas) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
 from unmask.denoisers.base import Denoised
-from unmask.samplers.base import Selection, State, Unmasker, Wrapper
+from unmask.samplers.base import Selection, State, Unmasker, Wrapper, idle
 from unmask.samplers.editors import refuse_editor
 from unmask.samplers.options import check_answer
 
@@ -64,6 +64,14 @@ class EarlyExit(Wrapper):
         chosen, inner = self.inner.select(canvas, denoised, written, inner, draws)
         positions = chosen.positions | (canvas.masked & certain[:, None])
         return Selection(positions, chosen.priority), inner if self.answer == "all" else Region(state.answer, inner)
+
+    def idle(self, canvas: Canvas, denoised: Denoised, state: State, draws: StepDraws) -> Tensor:
+        """As long as `inner` is, and the gap asked for stays the same."""
+        within = idle(self.inner, canvas, denoised, state if self.answer == "all" else state.inner, draws)
+        for share, _ in GAPS[:-1]:
+            until = (share * canvas.budget.double()).floor().long() - 1 - canvas.step  # a step of room for rounding
+            within = torch.where(canvas.step < share * canvas.budget.double(), within.minimum(until), within)
+        return within
 
 
 def mean_gap(denoised: Denoised, answer: Tensor) -> Tensor:

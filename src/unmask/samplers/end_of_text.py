@@ -12,7 +12,7 @@ from unmask.core.draws import StepDraws
 from unmask.core.errors import UserError
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
-from unmask.samplers.base import Selection, State, Unmasker, Wrapper
+from unmask.samplers.base import Selection, State, Unmasker, Wrapper, idle
 from unmask.samplers.editors import refuse_editor
 from unmask.samplers.options import check_choice
 
@@ -73,9 +73,7 @@ class EndOfText(Wrapper):
         """The inner sampler's choice among the other positions, and the ends that the rule lets go."""
         if self.rule == "free":
             return self.inner.select(canvas, denoised, written, state, draws)
-        likely = denoised.top2_tokens[:, 0]
-        predicted = torch.isin(likely, torch.tensor(end_ids(self.end_token), device=likely.device))
-        ends = canvas.masked & denoised.to_rows(predicted, False)  # [B, L]
+        ends = self._ends(canvas, denoised)
         others = canvas.masked & ~ends
         chosen, state = self.inner.select(canvas.restrict(others), denoised, written, state, draws)
         positions = chosen.positions & others
@@ -85,3 +83,14 @@ class EndOfText(Wrapper):
             waiting_up_to_here = (others & ~positions).long().cumsum(dim=-1)
             released = ends & (waiting_up_to_here == 0)
         return Selection(positions | released, chosen.priority.where(~ends, NEG_INF)), state
+
+    def idle(self, canvas: Canvas, denoised: Denoised, state: State, draws: StepDraws) -> Tensor:
+        """As long as `inner` is: until it reveals something no end is let go that was not before."""
+        hidden = torch.zeros_like(canvas.masked) if self.rule == "free" else self._ends(canvas, denoised)
+        return idle(self.inner, canvas.restrict(~hidden), denoised, state, draws)
+
+    def _ends(self, canvas: Canvas, denoised: Denoised) -> Tensor:
+        """bool [B, L]: where an end is predicted."""
+        likely = denoised.top2_tokens[:, 0]
+        predicted = torch.isin(likely, torch.tensor(end_ids(self.end_token), device=likely.device))
+        return canvas.masked & denoised.to_rows(predicted, False)

@@ -9,6 +9,7 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection, State, Stateless
+from unmask.samplers.foresight import before_first, steps_at_a_time, tossed
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,9 @@ class IID(Stateless):
         uniform = draws.uniform("reveal")  # [B, L]
         probability = 1.0 / canvas.steps_left.clamp(min=1).double()
         return Selection(canvas.masked & (uniform < probability[:, None]), -uniform), state
+
+    def idle(self, canvas: Canvas, denoised: Denoised, state: State, draws: StepDraws) -> Tensor:
+        """Until a coin comes up."""
+        left = steps_at_a_time(canvas, canvas.masked)  # [S, B]
+        probability = 1.0 / left.clamp(min=1).double()
+        return before_first(tossed(draws, "reveal", canvas.masked, probability[..., None]))

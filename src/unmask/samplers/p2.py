@@ -42,3 +42,9 @@ class P2:
         count = torch.div(state.sum(dim=-1) * after, canvas.budget, rounding_mode="floor")  # in whole numbers
         unsure = top_within_row(-confidence(canvas, denoised), state, count)
         return Edit(canvas.masked & ~unsure, state & ~canvas.masked & unsure), state
+
+    def idle(self, canvas: Canvas, denoised: Denoised, state: Tensor, draws: StepDraws) -> Tensor:
+        """As long as as many are to be left masked as there are: floor(N after / T) = m, while after >= m T / N."""
+        whole = state.sum(dim=-1).clamp(min=1)
+        last = -torch.div(-canvas.masked.sum(dim=-1) * canvas.budget, whole, rounding_mode="floor")
+        return canvas.steps_left - last

@@ -10,6 +10,7 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Edit
+from unmask.samplers.foresight import before_first, steps_at_a_time, tossed
 from unmask.samplers.options import check_options, flag, number
 
 
@@ -58,22 +59,37 @@ class ReMDM:
         self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: Written, draws: StepDraws
     ) -> tuple[Edit, Written]:
         """A coin for every position, masked or written."""
-        total, left = canvas.budget.double(), canvas.steps_left.clamp(min=1).double()
-        now, then = 1 - left / total, 1 - (left - 1) / total  # a_t, a_s
-        sigma = ((1 - then) / now).where(now > 0, torch.inf).clamp(max=self.eta)  # [B]
         mine = state.start & ~canvas.masked
-        chance, shared = sigma[:, None], torch.zeros_like(sigma)
-        if not self.conf:
-            shared = sigma
-        else:
-            weight = (-state.probability).exp().where(mine, 0.0)
-            whole = weight.cumsum(dim=-1)[:, -1:]  # from left to right: the rounding must not depend on padding
-            chance = chance * weight / whole.where(whole > 0, 1.0)
-        revealed = (then - (1 - shared) * now) / (1 - now)
+        revealed, sigma = self._chances(canvas, canvas.steps_left)  # [B] each
         reveal = canvas.masked & (draws.uniform("reveal") < revealed[:, None])
-        remask = mine & (draws.uniform("remask") < chance)
+        remask = mine & (draws.uniform("remask") < self._shared(sigma[:, None], mine, state))
         if not self.conf:
             return Edit(reveal, remask), state
         assert written is not None
         said = denoised.to_rows(denoised.log_prob(denoised.from_rows(written)).double().exp(), 1.0)
         return Edit(reveal, remask), Written(state.start, torch.where(reveal, said, state.probability))
+
+    def idle(self, canvas: Canvas, denoised: Denoised, state: Written, draws: StepDraws) -> Tensor:
+        """Until a coin comes up, of a masked position or a written one."""
+        mine = state.start & ~canvas.masked & canvas.unfinished[:, None]
+        left = steps_at_a_time(canvas, canvas.masked, mine)  # [S, B]
+        revealed, sigma = self._chances(canvas, left)
+        chance = self._shared(sigma[..., None], mine, state)
+        some = tossed(draws, "reveal", canvas.masked, revealed[..., None]) | tossed(draws, "remask", mine, chance)
+        return before_first(some)
+
+    def _chances(self, canvas: Canvas, steps_left: Tensor) -> tuple[Tensor, Tensor]:
+        """float64 [..., B] each, with so many steps left: of a masked position to be revealed, and sigma."""
+        total, left = canvas.budget.double(), steps_left.clamp(min=1).double()
+        now, then = 1 - left / total, 1 - (left - 1) / total  # a_t, a_s
+        sigma = ((1 - then) / now).where(now > 0, torch.inf).clamp(max=self.eta)
+        shared = torch.zeros_like(sigma) if self.conf else sigma
+        return (then - (1 - shared) * now) / (1 - now), sigma
+
+    def _shared(self, sigma: Tensor, mine: Tensor, state: Written) -> Tensor:
+        """[..., B, L], or [..., B, 1] for all alike: the chance of each written position to be masked again."""
+        if not self.conf:
+            return sigma
+        weight = (-state.probability).exp().where(mine, 0.0)
+        whole = weight.cumsum(dim=-1)[:, -1:]  # from left to right: the rounding must not depend on padding
+        return sigma * weight / whole.where(whole > 0, 1.0)
