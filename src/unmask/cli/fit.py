@@ -52,6 +52,8 @@ class Fit:
     """Denoiser to go on from: a bundled name, a folder or owner/name on the hub."""
     new_head: bool = False
     """With --init of an encoder that was saved without its output head: begin one anew."""
+    template: Annotated[str | None, WORD, default("the denoiser's own")] = None
+    """With --init: how prompts are written: bare, as they are; chat, by its chat template; or a text with {prompt}."""
     mix: Annotated[tuple[str, ...], AS_PRESET] = ()
     """Tasks that need no data to mix in, as NAME=SHARE of the examples: arithmetic=0.4."""
     no_mix: bool = False
@@ -100,7 +102,7 @@ class Fit:
 
         preset = fit_preset(self.preset or (self.task if self.task in FIT_PRESETS else "base"))
         names = (
-            *("data", "init", "updates", "rows", "rate", "muon_rate", "weight_decay", "workers"),
+            *("data", "init", "template", "updates", "rows", "rate", "muon_rate", "weight_decay", "workers"),
             *("layers", "width", "heads", "hidden", "vocabulary", "context", "response_length"),
         )
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}

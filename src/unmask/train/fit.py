@@ -42,6 +42,7 @@ class FitConfig:
     time_power: masking rates are u ** time_power, u uniform. 1 is the bound; above 1 lightly masked texts are seen
         more often, where a token is known from the others and so can be learned.
     new_head: with `init` of an encoder saved without its output head: begin one, drawn by `seed`.
+    template: with `init`: how prompts are written, as in `load_denoiser`; its own unless given.
     precision: of the matrix products: `bf16`, `fp32`, or `auto` for bf16 where the hardware has it.
     workers: processes that make batches ahead, the same ones; 0 makes each when its turn comes.
     """
@@ -69,6 +70,7 @@ class FitConfig:
     init: str | None = None
     new_head: bool = False
     ignore_extra: bool = False
+    template: str | None = None
     precision: str = "auto"
     compile: bool = False
     workers: int = 0
@@ -87,7 +89,8 @@ Validate = Callable[[TextDenoiser, Task], dict[str, float]]
 
 CODEC_EXAMPLES = 20_000
 # What a run may be called again with otherwise. A head is new at its first start alone: the checkpoint has it after.
-NOT_IDENTITY = ("updates", "workers", "device", "data", "new_head", "ignore_extra")
+# The template is part of the denoiser that a run begins with, and the digest of that is part of the identity.
+NOT_IDENTITY = ("updates", "workers", "device", "data", "new_head", "ignore_extra", "template")
 
 
 def make_codec(task: Task, vocabulary: int) -> Codec:
@@ -125,7 +128,11 @@ def start(config: FitConfig, task: Task) -> TextDenoiser:
     if config.init:
         new_head = config.seed if config.new_head else None
         found = load_denoiser(
-            config.init, dtype=torch.float32, new_head=new_head, ignore_extra=config.ignore_extra
+            config.init,
+            dtype=torch.float32,
+            new_head=new_head,
+            ignore_extra=config.ignore_extra,
+            template=config.template,
         )
         length = config.response_length or response_tokens(found.codec, task)
         network = found.network
@@ -134,6 +141,8 @@ def start(config: FitConfig, task: Task) -> TextDenoiser:
         return replace(found, response_length=length)
     if config.new_head:
         raise UserError("a new output head goes on a denoiser that has none; name it with --init")
+    if config.template is not None:
+        raise UserError("a template is chosen for a denoiser to go on from; name that with --init")
     codec = make_codec(task, config.vocabulary)
     shape = TransformerConfig(
         vocabulary=codec.vocabulary,

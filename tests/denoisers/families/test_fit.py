@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from unmask import decode, load_denoiser
+from unmask.core.errors import UserError
 from unmask.train.fit import FitConfig, fit
 from unmask.train.learn import learn
 from unmask.train.learn_config import LearnConfig
@@ -64,3 +65,20 @@ def test_an_order_is_learned_for_it(name, checkpoints, data, tmp_path):
     result = learn(denoiser, config, tmp_path / "run")
     (written,) = decode(denoiser, ["1+2?"], sampler=result.order, budget=2)
     assert written.steps <= 2
+
+
+@pytest.mark.parametrize("name", ["llada", "dream"])
+def test_it_is_fitted_with_the_template_asked_for_and_keeps_it(name, checkpoints, data, tmp_path):
+    config = FitConfig(
+        task="jsonl", data=data, init=str(checkpoints(name)), updates=1, rows=2, precision="fp32", context=200
+    )
+    turns, plain = (fit(replace(config, template=each), tmp_path / str(each)).denoiser for each in (None, "bare"))
+    assert (turns.codec.template_name, plain.codec.template_name) == ("chat", "bare")
+    again = load_denoiser(tmp_path / "bare").codec
+    assert again.encode_prompt("1+2? ") == again.encode("1+2? ")
+    assert again.with_template("chat").encode_prompt("1+2?") == turns.codec.encode_prompt("1+2?")
+    assert load_denoiser(tmp_path / "None").codec.encode_prompt("1+2?") == turns.codec.encode_prompt("1+2?")
+    with pytest.raises(UserError, match="init_weights"):  # another template in the same folder is another run
+        fit(replace(config, template="bare"), tmp_path / "None")
+    with pytest.raises(UserError, match="name that with --init"):
+        fit(replace(config, init=None, template="bare"), tmp_path / "other")
