@@ -164,3 +164,18 @@ def test_an_order_that_is_nowhere_says_so(monkeypatch) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     with pytest.raises(UserError, match="there is no folder `runs/ordre`, and the hub cannot be reached"):
         load_order("runs/ordre")
+
+
+HOSTILE = "<script>alert(1)</script>|[x](javascript:y)`\n# title"
+
+
+def test_no_name_becomes_html_a_link_or_a_column_of_the_card(order) -> None:
+    told = {HOSTILE: HOSTILE, "seed": 0}
+    validation = {"4": {"steps_mean": "4", "accuracy": None, "n": 3}, "²": {"steps_mean": 1.0, "accuracy": 1.0, "n": 1}}
+    hostile = LearnedOrder(order.policy, order.rules, {"learn": told, "validation": validation})
+    card = model_card(hostile, "owner/name", [Measured(HOSTILE, 4, 4.0, 0.5, 0.4, 0.6, 9)])
+    assert "<script" not in card
+    assert "](java" not in card
+    assert "\n# title" not in card
+    rows = [line for line in card.splitlines() if "alert" in line]
+    assert [line.replace("\\|", "").count("|") for line in rows] == [6, 3]

@@ -78,6 +78,17 @@ def one_line(text: str) -> str:
     return "".join(" " if char.isspace() else char for char in printable(text))
 
 
+def in_markdown(text: str) -> str:
+    """A text as a cell of a Markdown table shows it: no HTML, no link, no second column."""
+    shown = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|!~#])", r"\\\1", shown)
+
+
+def in_code(text: str) -> str:
+    """A text as it may stand between two backticks of Markdown."""
+    return one_line(text).replace("`", "'")
+
+
 def json_line(value: Any) -> str:
     """JSON on one line that says exactly what `value` is, and that a terminal shows as harmless letters."""
     text = json.dumps(value, ensure_ascii=False)

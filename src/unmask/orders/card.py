@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from unmask.core.texts import in_markdown
 from unmask.orders.folder import LearnedOrder
 
 HEAD = """---
@@ -74,8 +75,10 @@ def _validation(report: Mapping[str, Any]) -> list[Measured]:
     rows = []
     for budget, found in report.items():
         names = ("steps_mean", "accuracy", "n")
-        if isinstance(found, Mapping) and str(budget).isdigit() and all(name in found for name in names):
-            steps, accuracy, count = (found[name] for name in names)
+        if not isinstance(found, Mapping) or not str(budget).isdecimal():
+            continue
+        steps, accuracy, count = (found.get(name) for name in names)
+        if isinstance(steps, int | float) and isinstance(accuracy, int | float) and isinstance(count, int):
             rows.append(Measured("this order", int(budget), steps, accuracy, float("nan"), float("nan"), count))
     return rows
 
@@ -87,7 +90,7 @@ def _table(title: str, rows: Sequence[Measured], remark: str = "") -> str:
     for row in rows:
         interval = f" [{100 * row.low:.1f}, {100 * row.high:.1f}]" if row.low == row.low else ""
         share = f"{100 * row.accuracy:.1f}{interval}"
-        lines.append(f"| {row.sampler} | {row.budget} | {row.steps:.2f} | {share} | {row.n} |")
+        lines.append(f"| {in_markdown(row.sampler)} | {row.budget} | {row.steps:.2f} | {share} | {row.n} |")
     return "\n\n".join(part for part in (f"## {title}", remark, "\n".join(lines)) if part)
 
 
@@ -95,7 +98,8 @@ def _recipe(learned: Mapping[str, Any]) -> str:
     """What `unmask learn` was told; of a path on somebody's disk only the last part."""
     if not learned:
         return ""
-    lines = [f"| {name} | {shown(value)} |" for name, value in learned.items() if value is not None]
+    told = {in_markdown(str(name)): in_markdown(shown(value)) for name, value in learned.items() if value is not None}
+    lines = [f"| {name} | {value} |" for name, value in told.items()]
     return "\n".join(["## Recipe\n", "| option of `unmask learn` | value |", "|---|---|", *lines])
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.files import replacing_folder
+from unmask.core.texts import in_code
 from unmask.denoisers.from_transformers import Attention, denoiser_from_transformers
 from unmask.orders.folder import load_order
 from unmask.samplers import make_sampler
@@ -276,8 +277,8 @@ def export_custom_generate(
         (code / "generate.py").write_text(GENERATE.format(arguments=python_literal(arguments)), encoding="utf-8")
         (code / "requirements.txt").write_text(f"unmask>={__version__}\n", encoding="utf-8")
         card = CARD.format(
-            name=order or sampler,
-            what=f"the learned order `{order}`" if order else f"`{sampler}`",
+            name=in_code(order or sampler),
+            what=f"the learned order `{in_code(order)}`" if order else f"`{in_code(sampler)}`",
             default="" if budget is None else f", {budget} unless told otherwise",
             mask="what the model's configuration says" if mask_token is None else f"number {mask_token}",
             aligned="shifted by one position" if shift else "about the position they stand at",
