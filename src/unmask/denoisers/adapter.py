@@ -183,7 +183,10 @@ def read_factors(
             f"the adapter in {path.parent} has factors of shape {list(down.shape)} and {list(up.shape)} for {module}, "
             f"and with r = {rank:g} they should be [{rank:g}, {columns}] and [{rows}, {rank:g}]"
         )
-    return Factors(down, up, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank), turned)
+    if alpha < 0:
+        raise UserError(f"{path} has `lora_alpha` {alpha:g} for {module}, which should not be negative")
+    by_root = entry(config, "use_rslora", bool, False, file=ADAPTER_CONFIG)
+    return Factors(down, up, alpha / (math.sqrt(rank) if by_root else rank), turned)
 
 
 def pattern(path: Path, config: Mapping[str, Any], name: str, module: str, default: float) -> float:

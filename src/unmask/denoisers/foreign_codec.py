@@ -126,7 +126,13 @@ def merged_tokenizer(folder: Path) -> Tokenizer:
             f"{path} has tokenizer_class {brief(kind)}, and how that one cuts a text is not known here (known: "
             f"{', '.join(QWEN_CLASSES)}); copy its tokenizer.json there"
         )
-    vocabulary, merges = read_json(folder / "vocab.json"), read_merges(folder / "merges.txt")
+    vocabulary, merges = read_words(folder / "vocab.json"), read_merges(folder / "merges.txt")
+    made = {left + right for left, right in merges}
+    if unmade := next((word for word in vocabulary if len(word) > 1 and word not in made), None):
+        raise UserError(
+            f"vocab.json in {folder} has {unmade!r} and merges.txt no pair that makes it; they do not fit each other, "
+            "or merges.txt is cut: copy both again"
+        )
     try:
         tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     except Exception as error:  # the library raises bare Exception
@@ -192,6 +198,17 @@ def added_tokens(folder: Path) -> dict[int, tuple[AddedToken, Path]]:
             )
         found.setdefault(place, (AddedToken(content, normalized=False, special=True), path))
     return found
+
+
+def read_words(path: Path) -> dict[str, int]:
+    """Token -> number, of a vocab.json. Raises UserError if a number is none, or stands for two."""
+    words = read_json(path)
+    wrong = next((item for item in words.items() if type(item[1]) is not int or not 0 <= item[1] <= LARGEST), None)
+    if wrong is not None:
+        raise UserError(f"{path} is damaged: it has {wrong[0]!r} at {brief(wrong[1])}; copy it again")
+    if len(set(words.values())) < len(words):
+        raise UserError(f"{path} is damaged: it has two tokens of one number; copy it again from where it came")
+    return words
 
 
 def read_merges(path: Path) -> list[tuple[str, str]]:

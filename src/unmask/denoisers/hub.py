@@ -18,7 +18,7 @@ from unmask.core.files import read_json
 from unmask.core.registry import check_name
 from unmask.denoisers.adapter import adapter_in, base_name, merge
 from unmask.denoisers.address import FILES, local_path, looks_like_path, repository_of
-from unmask.denoisers.checkpoint import ADAPTER_CONFIG, PICKLED, Checkpoint, Stored, open_checkpoint
+from unmask.denoisers.checkpoint import ADAPTER_CONFIG, PICKLED, WHOLE, Checkpoint, Stored, open_checkpoint
 from unmask.denoisers.codec import check_template
 from unmask.denoisers.folder import TextDenoiser, load_folder
 from unmask.denoisers.foreign import load_checkpoint
@@ -59,7 +59,7 @@ def find_path(name: str) -> Path:
         if path.suffix not in known and path.name != ADAPTER_CONFIG:
             what = "GGUF, quantised for llama.cpp" if path.suffix == ".gguf" else "a file"
             raise UserError(f"{name} is {what}; give the folder of the denoiser, or a safetensors file")
-        return path
+        return path.parent if path.name == WHOLE and is_own(path.parent) else path
     if looks_like_path(name):
         kind = "file" if path.suffix in FILES else "folder"
         where = f" ({path.parent} is there)" if path.parent != Path() and path.parent.is_dir() else ""

@@ -17,6 +17,7 @@ from unmask.core.errors import UserError
 from unmask.core.typed import check_fields, hints
 from unmask.denoisers.base import Denoised, HeldRows, Rows, chunk_rows
 
+LARGEST_BASE = 1e15  # of rotary positions; no network comes near it
 MOST_LAYERS = 10_000  # a stack of blocks is built before anything is read into it
 
 
@@ -157,6 +158,9 @@ def check_shape(config: Any, **at_least: float) -> None:
         if name != "mask_token" and kind in (int, int | None, float):
             low[name] = 0 if kind is float and not name.endswith("rope_base") else 1
     check_fields(config, low | at_least)
+    for name in low:
+        if name.endswith("rope_base") and getattr(config, name) > LARGEST_BASE:
+            raise UserError(f"{name} must be at most {LARGEST_BASE:g}, got {getattr(config, name):g}")
     if config.layers > MOST_LAYERS:
         raise UserError(f"layers must be at most {MOST_LAYERS:,}, got {config.layers}")
     if config.width % config.heads:

@@ -73,7 +73,8 @@ def test_factors_are_multiplied_into_the_base(name, entries, scale, checkpoints,
     path = spoilable(name)
     added(path, tensors, scale)
     torch.testing.assert_close(logits(adapter, name), logits(path, name), rtol=1e-5, atol=2e-4)
-    assert (logits(adapter, name) - logits(base, name)).abs().max() > 0.1
+    difference = logits(adapter, name) - logits(base, name)  # NaN where a token is impossible
+    assert difference.nan_to_num().abs().max() > 0.1
     assert found.card["adapter"] == str(adapter)
 
 
@@ -102,7 +103,8 @@ def test_it_is_what_peft_makes_of_it(checkpoints, tmp_path):
     with torch.no_grad():
         theirs = merged(tokens.masked_fill(masked, TINY["bert"].mask)).logits[masked]
     ours = load_denoiser(tmp_path, dtype=torch.float32)(Canvas.make(tokens, masked, 2)).logits(slice(None))
-    possible = torch.arange(ours.shape[-1]) != TINY["bert"].mask
+    possible = ours[0].isfinite()
+    assert possible.sum() >= 255
     torch.testing.assert_close(ours[:, possible], theirs[:, possible], rtol=1e-4, atol=1e-4)
 
 
@@ -215,6 +217,8 @@ WRONGS = {
     "rank nought": (lambda a: edit_adapter(a, r=0), "with r = 0 they should be"),
     "another rank": (lambda a: edit_adapter(a, r=8), r"factors of shape \[2, 32\] and \[32, 2\] .* with r = 8"),
     "alpha as text": (lambda a: edit_adapter(a, lora_alpha="6"), "`lora_alpha` '6'"),
+    "alpha below nought": (lambda a: edit_adapter(a, lora_alpha=-1.0), "`lora_alpha` -1 .* should not be negative"),
+    "a root that is a word": (lambda a: edit_adapter(a, use_rslora="x"), "`use_rslora` 'x'"),
     "alpha that is NaN": (lambda a: edit_adapter(a, lora_alpha=float("nan")), "`lora_alpha` nan"),
     "a pattern that is none": (lambda a: edit_adapter(a, alpha_pattern={"(": 1}), "which is no pattern"),
     "a pattern of text": (lambda a: edit_adapter(a, rank_pattern={"q": "x"}), "should hold numbers"),
