@@ -58,7 +58,8 @@ def test_an_adapter_is_a_denoiser(run, tmp_path: Path) -> None:
 def test_our_own_weights_mean_their_folder(run, denoiser: Path) -> None:
     named = (denoiser / "model.safetensors", denoiser)
     file, folder = (json.loads(run("inspect", path, "--json").out) for path in named)
-    assert file | {"name": ""} == folder | {"name": ""}
+    different = {"name": "", "free": 0, "needs": []}  # what is free changes meanwhile
+    assert file | different == folder | different
 
 
 @pytest.mark.parametrize(
