@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from unmask import load_denoiser
 from unmask.core.errors import UserError
@@ -362,3 +362,40 @@ def test_in_a_prompt_a_special_token_is_that_token(tokenizer):
 def test_what_a_response_says_in_special_tokens_is_left_out_of_its_text(tokenizer):
     codec = codec_of(tokenizer)
     assert codec.decode([*codec.encode("a"), codec.special["<s>"], *codec.encode("b")]) == "ab"
+
+
+# ---- within a text
+
+
+def byte_level(prefix):
+    tokenizer = byte_tokenizer(*SPECIAL)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=True)
+    return tokenizer
+
+
+def in_sequence():
+    tokenizer = metaspace()
+    always = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split("-", "isolated"), always])
+    return tokenizer
+
+
+def prepending():
+    tokenizer = metaspace()
+    tokenizer.pre_tokenizer = None
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    return tokenizer
+
+
+MAKERS = [lambda: byte_level(False), lambda: byte_level(True), metaspace, prepending, in_sequence]
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=["bytes", "bytes after a blank", "metaspace", "prepend", "sequence"])
+@pytest.mark.parametrize("rest", ["b", " b", "  a b ", "ab cd"])
+def test_what_goes_on_within_a_text_is_read_without_a_blank_before_it(make, rest):
+    codec = codec_of(make())
+    ids = codec.encode("a") + codec.encode_on(rest)
+    assert codec.read(ids).removeprefix(" ") == f"a{rest}"
+    assert codec.encode_on("") == []
+    assert codec.tokenizer.to_str() == make().to_str()  # and the tokenizer itself is as it was
