@@ -273,6 +273,13 @@ def test_what_a_checkpoint_is_called_says_whether_it_speaks_in_turns(tmp_path, t
     assert load_denoiser(path, template="Q {prompt}").codec.template_name == "Q {prompt}"
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_link_may_have_the_name(tmp_path):
+    written(tmp_path / "weights", TINY_LLADA, _name_or_path=None)
+    (tmp_path / "llada-base").symlink_to(tmp_path / "weights", target_is_directory=True)
+    assert load_denoiser(tmp_path / "llada-base").codec.template_name == "bare"
+
+
 def test_where_no_name_says_it_the_choice_is_told_with_how_to_change_it(tmp_path):
     path = written(tmp_path / "mine", TINY_LLADA, _name_or_path=None)
     with pytest.warns(UserWarning, match=r"written as turns of one; .* give the template bare \(--template bare\)"):

@@ -254,3 +254,19 @@ def test_a_text_to_infill_is_no_turn(codec):
     tokens = denoiser.seen[0].tokens[0].tolist()
     assert (tokens[0], tokens[-1]) == (codec.pad_token, codec.end_token)
     assert framed.infill(["Why <|mask|>?"], 1).tokens[0].tolist()[:2] == tokens[:2]
+
+
+def test_the_name_of_a_special_token_stops_a_text_at_that_token(codec):
+    """It is left out of a text, and a stop string that is its name would never be found."""
+    special, seven = codec.special["<|pad|>"], codec.encode("7")[0]
+
+    class Ends(Echo):
+        def __call__(self, canvas):
+            logits = torch.zeros(int(canvas.masked.sum()), codec.vocabulary)
+            place = canvas.masked.nonzero()[:, 1] - (canvas.tokens.shape[1] - 4)
+            logits[torch.arange(len(place)), torch.tensor([seven, seven, special, seven])[place]] = 9
+            return Denoised.from_logits(canvas, logits)
+
+    whole, cut = (decode(Ends(codec), ["a"], budget=1, stop=stop)[0] for stop in ([], ["never", "<|pad|>"]))
+    assert (whole.text, whole.stopped) == ("777", False)
+    assert (cut.text, cut.stopped) == ("77", True)

@@ -97,7 +97,8 @@ class Checkpoint:
         """What people call it: its folder, its repository if it lies in the hub's cache, what config.json says."""
         hub = [part for part in self.folder.resolve().parts if part.startswith("models--")]
         said = self.config.get("_name_or_path")
-        return (self.folder.resolve().name, *hub[-1:], *([said] if isinstance(said, str) else []))
+        own = (self.folder.absolute().name, self.folder.resolve().name)  # a link may have a name of its own
+        return (*own, *hub[-1:], *([said] if isinstance(said, str) else []))
 
     @property
     def dtype(self) -> torch.dtype:

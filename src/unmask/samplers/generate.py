@@ -100,7 +100,8 @@ def decode(
     sampler: `NAME:key=value,...`, an Unmasker, or a learned order: each row by the rule of its own budget.
     budget:  the most steps a row may take. For a canvas None keeps the budgets it has.
     response_length: positions a response gets; the denoiser's own unless given.
-    stop:    the text is cut before the first of these, and its row ends once all left of it is written.
+    stop:    the text is cut before the first of these, and its row ends once all left of it is written. The name of
+             a special token stands for that token.
     infill:  each `<|mask|>` in the texts (or `<|mask:8|>`) is written, wherever it stands.
     on_step: called after each pass with a `Step` whose `rows` count through `prompts`; its canvases belong to
              one batch, and its number is that of the pass over this batch.
@@ -300,6 +301,12 @@ def find_stop(text: str, stops: Sequence[str]) -> int | None:
     return min((at for at in map(text.find, stops) if at >= 0), default=None)
 
 
+def up_to_stops(tokens: Sequence[int], stops: Sequence[str], codec: Codec) -> str:
+    """The text of a response, with those special tokens left in whose names are stop strings."""
+    kept, shown = {codec.special.get(stop) for stop in stops}, codec.cut(tokens)
+    return codec.read(shown, [token in kept for token in shown])
+
+
 def _stop_rule(stops: Sequence[str], codec: Codec, response: Tensor) -> Callable[[Canvas], Tensor]:
     """True for rows whose response, as far as it is written without a gap, contains a stop string.
 
@@ -309,7 +316,7 @@ def _stop_rule(stops: Sequence[str], codec: Codec, response: Tensor) -> Callable
     def ended(canvas: Canvas) -> Tensor:
         gapless = (~canvas.masked[:, response]).long().cumprod(dim=-1).sum(dim=-1).tolist()
         responses = canvas.tokens[:, response].tolist()
-        texts = [codec.decode(tokens[:count]) for tokens, count in zip(responses, gapless, strict=True)]
+        texts = [up_to_stops(tokens[:count], stops, codec) for tokens, count in zip(responses, gapless, strict=True)]
         found = [find_stop(text, stops) is not None for text in texts]
         return torch.tensor(found, device=canvas.tokens.device)
 
@@ -336,7 +343,7 @@ def _generation(
     if codec is not None and infill:
         text = _infilled(before, decoded, row, prompt=prompt, codec=codec)
     elif codec is not None:
-        text = codec.decode(tokens)
+        text = up_to_stops(tokens, stops, codec)
         at = find_stop(text, stops)
     content = sum(token not in ends for token in written)
     if codec is not None and not infill:
