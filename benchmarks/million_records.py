@@ -27,6 +27,10 @@ def write(folder: Path, count: int, seed: int) -> None:
     """Records of every sampler at every budget, on as many problems as it takes."""
     chance = random.Random(seed)
     cells = [(sampler, budget) for sampler in SAMPLERS for budget in BUDGETS]
+    orders = {
+        most: [" ".join(str(chance.randint(1, most)) for _ in range(56)) for _ in range(97)]
+        for most in range(1, max(BUDGETS) + 1)
+    }
     folder.mkdir()
     with open(folder / "records.jsonl", "w", encoding="utf-8") as file:
         file.write(json.dumps(HEADER) + "\n")
@@ -39,7 +43,7 @@ def write(folder: Path, count: int, seed: int) -> None:
                 "prompt": f"{problem:016x}", "text": "<<3+4=7>> <<7*6=42>> #### 42", "answer": "42",
                 "correct": chance.random() < 0.8, "steps": steps, "nfe": steps, "written": 56, "content": 24,
                 "seconds": 0.0123, "order": None,
-                "revealed_at": " ".join(str(chance.randint(1, steps)) for _ in range(56)),
+                "revealed_at": orders[steps][number % 97],
             }  # fmt: skip
             file.write(json.dumps(record) + "\n")
 

@@ -46,6 +46,11 @@ def test_json_survives_the_way_to_disk_and_back(tmp_path):
     assert read_json(tmp_path / "value.json") == value
 
 
+def test_the_name_of_a_file_that_is_no_text_survives_too(tmp_path):
+    write_json(tmp_path / "value.json", {"data": "caf\udce9.jsonl"})
+    assert read_json(tmp_path / "value.json") == {"data": "caf\udce9.jsonl"}
+
+
 def test_old_content_survives_an_exception_and_nothing_temporary_is_left(tmp_path):
     path = tmp_path / "file.txt"
     write_text(path, "old")

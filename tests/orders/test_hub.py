@@ -175,7 +175,7 @@ def test_no_name_becomes_html_a_link_or_a_column_of_the_card(order) -> None:
     hostile = LearnedOrder(order.policy, order.rules, {"learn": told, "validation": validation})
     card = model_card(hostile, "owner/name", [Measured(HOSTILE, 4, 4.0, 0.5, 0.4, 0.6, 9)])
     assert "<script" not in card
-    assert "](java" not in card
+    assert "[x](" not in card
     assert "\n# title" not in card
     rows = [line for line in card.splitlines() if "alert" in line]
     assert [line.replace("\\|", "").count("|") for line in rows] == [6, 3]

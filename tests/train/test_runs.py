@@ -157,6 +157,42 @@ def test_a_run_killed_while_it_claimed_its_folder_can_start_again(tmp_path):
     assert names(tmp_path) == ["run.json"]
 
 
+OPEN = """
+import sys, time
+from pathlib import Path
+from unmask.core.errors import UserError
+from unmask.train.runs import open_run
+
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with open_run(Path(sys.argv[1]), "fit", {"seed": 0}, overwrite=sys.argv[2] == "True"):
+        print("in", flush=True)
+        time.sleep(1)
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_of_many_that_start_at_once_one_runs(tmp_path, overwrite):
+    """Once on a folder that is not there, once on what that left."""
+    for _ in range(2):
+        command = [sys.executable, "-c", OPEN, str(tmp_path / "run"), str(overwrite)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        started = [subprocess.Popen(command, **pipes) for _ in range(4)]
+        for process in started:
+            assert process.stdout.readline() == "ready\n"
+        for process in started:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        told = [process.communicate()[0] for process in started]
+        assert sorted(each == "in\n" for each in told) == [False, False, False, True], told
+        assert sum("in use by another process" in each for each in told) == 3, told
+        assert names(tmp_path / "run") == ["run.json"]
+
+
 # ---- the log
 
 

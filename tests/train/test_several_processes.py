@@ -249,3 +249,38 @@ def test_what_is_wrong_with_the_folder_is_said_and_all_processes_end(words, alon
     assert done.returncode == 1, "torchrun's own"
     assert "is not empty and holds no run of unmask" in done.stderr
     assert sorted(path.name for path in (tmp_path / "adamw").iterdir()) == ["note.txt"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_processes_whose_launcher_is_killed_go_with_it(words, tmp_path):
+    """Nobody is left to end them then: each notices by itself."""
+    port = ["--nproc-per-node", "2", "--master-port", str(free_port())]
+    long = ["999999" if word == "6" else str(word) for word in words["muon"]]
+    command = [sys.executable, "-m", "torch.distributed.run", *port, "-m", "unmask", *long]
+    command += ["--out", str(tmp_path / "o")]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as launcher:
+        while launcher.poll() is None and not (tmp_path / "o" / "checkpoint.safetensors").exists():
+            time.sleep(0.1)
+        ranks = [number for number in with_words(str(tmp_path)) if number != launcher.pid]
+        assert len(ranks) == 2
+        launcher.kill()
+    patience = time.monotonic() + 20
+    while with_words(str(tmp_path)) and time.monotonic() < patience:
+        time.sleep(0.2)
+    left = with_words(str(tmp_path))
+    for number in left:
+        os.kill(number, 9)
+    assert left == []
+
+
+def with_words(words):
+    """Processes that have `words` on their command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if words.encode() in (process / "cmdline").read_bytes() and int(process.name) != os.getpid():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found

@@ -101,7 +101,7 @@ def open_held(path: Path, mode: str) -> TextIO:
     Raises UserError if another process holds it or the disk refuses.
     """
     try:
-        file = open(path, mode, encoding="utf-8")  # noqa: SIM115  # the caller closes it
+        file = open(path, mode, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  # the caller closes it
     except OSError as error:
         raise UserError(f"could not open {path}: {error.strerror or error}") from error
     if sys.platform != "win32":
@@ -142,7 +142,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` with indented JSON in one go."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    # half a character, as the name of a file may hold one, is written as JSON writes it
+    write_text(path, text.encode("utf-8", "backslashreplace").decode())
 
 
 def read_json(path: Path) -> dict[str, Any]:

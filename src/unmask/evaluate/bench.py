@@ -19,7 +19,7 @@ from unmask.evaluate.pinned import Pinned, parse_pinned
 from unmask.evaluate.problems import Problem, first_problems
 from unmask.evaluate.records import Key, Record, make_header
 from unmask.evaluate.shared_records import KnownRecords, gather_records, open_records
-from unmask.evaluate.spared import check_spared
+from unmask.evaluate.spared import check_spared, check_there
 from unmask.evaluate.summary import write_summary
 from unmask.evaluate.sweep import ADAPTIVE_OPTIONS, parse_sweep
 from unmask.evaluate.table import TableRow, table, tested_seed, write_table
@@ -192,6 +192,7 @@ def bench(
         )
     learned = to_json(over_learnings(rows, learnings))
     more = {"against": against, "retention_of": slow, "learnings": learned}
+    processes.on_main(lambda: check_there(out))
     processes.on_main(lambda: write_table(out / "table.json", rows))
     processes.on_main(lambda: write_summary(out / "summary.json", rows, more))
     return rows

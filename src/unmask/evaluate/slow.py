@@ -8,7 +8,7 @@ from unmask.core.digest import digest
 from unmask.core.entries import at_least, brief, reader
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, write_json
-from unmask.core.holding import hold
+from unmask.core.holding import Held, hold
 from unmask.core.temporary import sweep
 from unmask.denoisers.digest import denoiser_digest
 from unmask.denoisers.folder import TextDenoiser
@@ -76,9 +76,9 @@ def measure_slow(
     path = out / FILE
     made = {"format": FORMAT, "version": VERSION, **_identity(denoiser, task), **_whole(task)}
     made |= {"count": count, "seed": seed}
-    with hold(out):
+    with hold(out) as held:
         sweep(out, FILE)
-        return _measure(denoiser, task, names, orders, path, made, count, seed)
+        return _measure(denoiser, task, names, orders, path, made, count, seed, held)
 
 
 def _measure(
@@ -90,6 +90,7 @@ def _measure(
     made: Mapping[str, object],
     count: int,
     seed: int,
+    held: Held,
 ) -> Slow:
     known, length = _known(path, made), denoiser.response_length
     entries: list[Measured] = []
@@ -101,6 +102,7 @@ def _measure(
             reached = deployed_accuracy(denoiser, task, SPLIT, count, sampler, length, seed=seed)
             entry = Measured(name, order, reached.accuracy, reached.n)
         entries.append(entry)
+        held.check()
         measured = [each._asdict() for each in entries]
         write_json(path, {**made, **provenance(denoiser.device), "measured": measured})
     return best(map(_slow, entries))

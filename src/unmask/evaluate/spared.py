@@ -22,6 +22,15 @@ def check_spared(out: Path, overwrite: bool = False, made: Sequence[str] = MADE)
         )
 
 
+def check_there(out: Path) -> None:
+    """Raise UserError where the records of a bench went away while it ran."""
+    if not (out / RECORDS).is_file():
+        raise UserError(
+            f"{out / RECORDS} was removed while the run went on, and what it held is gone; start the run again, into a "
+            "folder that stays"
+        )
+
+
 def check_ours(path: Path) -> None:
     """Raise UserError where what is to be written over is no records file of ours."""
     ours = f'{{"format": "{FORMAT}"'.encode()

@@ -123,13 +123,14 @@ def tune(
         "response_length": denoiser.response_length,
         "seed": seed,
     }
-    with hold(out):
+    with hold(out) as held:
         sweep(out, FILE)
         ledger = _Ledger(out / FILE, identity, provenance(denoiser.device), overwrite)
 
         def measure(candidate: Candidate, problems: int) -> Accuracy:
             known = ledger.get(candidate, problems)
             if known is None:
+                held.check()
                 known = deployed_accuracy(denoiser, task, split, problems, *candidate, seed=seed, batch=batch)
                 ledger.add(candidate, problems, known)
                 if progress is not None:
