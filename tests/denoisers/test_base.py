@@ -177,6 +177,8 @@ def test_nothing_masked_has_empty_statistics(canvas):
     denoised = Denoised.from_logits(canvas.restrict(torch.zeros_like(canvas.masked)), torch.zeros(0, VOCABULARY))
     assert denoised.top2.shape == denoised.top2_tokens.shape == (0, 2)
     assert denoised.entropy.shape == (0,)
+    assert denoised.log_prob(torch.zeros(0, dtype=torch.long)).shape == (0,)
+    assert denoised.draw(torch.zeros(0, dtype=torch.float64), 1.0).shape == (0,)
 
 
 READERS = {

@@ -8,8 +8,9 @@ from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.table import TableDenoiser
-from unmask.samplers import SAMPLERS, Selection, decode_canvas, make_sampler
+from unmask.samplers import SAMPLERS, Selection, decode_canvas, make_sampler, wrap
 from unmask.samplers.base import Stateless
+from unmask.samplers.generate import decode
 from unmask.samplers.top_prob import TopProb
 
 ROWS = 6000
@@ -207,3 +208,63 @@ def test_one_that_says_so_waits_for_the_last_step_at_the_cost_of_one_call(confid
     assert decoded.steps.tolist() == [5]
     assert decoded.nfe.tolist() == [1]
     assert decoded.revealed_at.tolist() == [[5, 5]]
+
+
+# ---- what is no denoiser, no canvas, no sampler
+
+
+def narrow(canvas: Canvas) -> Denoised:
+    """Speaks of one position fewer than there are."""
+    fewer = canvas.masked.clone()
+    fewer[0, 0] = False
+    return TableDenoiser.of(a_joint())(canvas.restrict(fewer))
+
+
+ANSWERS = {
+    "nothing": (lambda canvas: None, "returns a Denoised, got NoneType: end it with `return unmask"),
+    "logits": (lambda canvas: torch.zeros(6, 3), "a denoiser returns a Denoised, got Tensor"),
+    "every position": (
+        lambda canvas: Denoised.from_logits(canvas, torch.zeros(2, 3, 4)),
+        r"logits must be a tensor \[6, vocabulary\].*got \[2, 3, 4\]",
+    ),
+    "too few rows": (lambda canvas: Denoised.from_logits(canvas, torch.zeros(5, 3)), r"\[6, voc.*got \[5, 3\]"),
+    "a list": (lambda canvas: Denoised.from_logits(canvas, [[0.0]] * 6), "got list"),
+    "fewer positions": (narrow, r"speaks of 5 positions of a canvas \[2, 3\], and was asked about 6"),
+    "another canvas": (lambda canvas: TableDenoiser.of(a_joint())(empty(3, 2, 1)), r"6 positions of a canvas \[3, 2\]"),
+    "no callable": (3, "a denoiser is called with a canvas, and int cannot be called"),
+}
+
+
+@pytest.mark.parametrize(("denoiser", "message"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_an_answer_that_is_none_is_refused(denoiser, message):
+    for write in (decode, decode_canvas):
+        options = {"sampler": "top-prob"} if write is decode else {"unmasker": TopProb()}
+        with pytest.raises(UserError, match=message):
+            write(denoiser, empty(2, 3, 2), **options)
+
+
+SAMPLERS_NOT = {
+    "a class": (TopProb, r"TopProb is a class and no sampler yet: give an object of it, TopProb\(\)"),
+    "nothing": (None, "NoneType is no sampler.*unmask list samplers"),
+    "a number": (3, "int is no sampler"),
+    "a function": (lambda canvas: canvas, "function is no sampler, it has no reads_tokens, may_be_empty, init, select"),
+}
+
+
+@pytest.mark.parametrize(("sampler", "message"), SAMPLERS_NOT.values(), ids=SAMPLERS_NOT.keys())
+def test_a_sampler_that_is_none_is_refused(sampler, message):
+    denoiser = TableDenoiser.of(a_joint())
+    with pytest.raises(UserError, match=message):
+        decode(denoiser, empty(2, 3, 2), sampler=sampler)
+    with pytest.raises(UserError, match=message):
+        decode_canvas(denoiser, empty(2, 3, 2), sampler)
+    with pytest.raises(UserError, match=message):
+        wrap(sampler, block=2)
+
+
+def test_a_learned_order_and_what_is_no_canvas_are_sent_to_where_they_belong():
+    order = type("Order", (), {"unmasker": lambda self, budget: TopProb()})()
+    with pytest.raises(UserError, match=r"give order.unmasker\(budget\), or use decode\(\)"):
+        decode_canvas(TableDenoiser.of(a_joint()), empty(2, 3, 2), order)
+    with pytest.raises(UserError, match="there is no canvas to write, got list"):
+        decode_canvas(TableDenoiser.of(a_joint()), ["hello"], TopProb())

@@ -112,9 +112,16 @@ class Denoised:
 
     @staticmethod
     def from_logits(canvas: Canvas, logits: Tensor, hidden: Tensor | None = None) -> "Denoised":
-        """From logits [M, V] already packed over `canvas.masked.nonzero()`."""
+        """From logits [M, V] already packed over `canvas.masked.nonzero()`. Raises UserError if they are not."""
+        where = canvas.masked.nonzero()
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(where) or not logits.shape[-1]:
+            found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise UserError(
+                f"logits must be a tensor [{len(where)}, vocabulary], a row for each masked position in the order of "
+                f"canvas.masked.nonzero(), got {found}"
+            )
         shape = (canvas.masked.shape[0], canvas.masked.shape[1])
-        return Denoised(canvas.masked.nonzero(), shape, logits.shape[-1], HeldRows(logits), hidden, True, canvas)
+        return Denoised(where, shape, logits.shape[-1], HeldRows(logits), hidden, True, canvas)
 
     def only(self, positions: Tensor) -> "Denoised":
         """The same answer at `positions` (bool [B, L]) alone: no logits are made for the others.
@@ -228,6 +235,7 @@ class Denoised:
                 continue
             if found is None or total is None:
                 found, total = logits.new_empty(len(self.where)), logits.new_empty(len(self.where))
+            part = logits  # of nothing there are no pieces
             for piece in pieces(chunk, self.vocabulary, logits.device):
                 part = logits[piece.start - chunk.start : piece.stop - chunk.start]
                 total[piece] = part.logsumexp(dim=-1)
@@ -340,6 +348,22 @@ class Remembering(Denoiser, Protocol):
     def denoise(self, canvas: Canvas, memory: Memory) -> tuple[Denoised, Memory]:
         """One pass; `memory` has the rows of `canvas`, in the same order."""
         ...
+
+
+def check_answer(denoised: Any, asked: Canvas) -> Denoised:
+    """What a denoiser said of the masked positions of `asked`. Raises UserError if it is no `Denoised` of them."""
+    if not isinstance(denoised, Denoised):
+        raise UserError(
+            f"a denoiser returns a Denoised, got {type(denoised).__name__}: end it with "
+            "`return unmask.Denoised.from_logits(canvas, logits)`"
+        )
+    if denoised.shape != tuple(asked.masked.shape) or not torch.equal(denoised.where, asked.masked.nonzero()):
+        raise UserError(
+            f"the denoiser speaks of {len(denoised.where)} positions of a canvas {list(denoised.shape)}, and was asked "
+            f"about {int(asked.masked.sum())} of one {list(asked.masked.shape)}: it must answer at every masked "
+            "position of the canvas it is given, in the order of canvas.masked.nonzero()"
+        )
+    return denoised
 
 
 def begin(denoiser: Denoiser, canvas: Canvas) -> Memory:

@@ -5,7 +5,7 @@ import inspect
 from unmask.core.errors import UserError
 from unmask.core.registry import Option, Spec, check_sampler_name, check_sampler_options, parse_spec
 from unmask.reveals.base import OrderPolicy
-from unmask.samplers.base import AnyUnmasker, Edit, Editor, Selection, State, Unmasker
+from unmask.samplers.base import AnyUnmasker, Edit, Editor, Selection, State, Unmasker, check_sampler
 from unmask.samplers.blockwise import Blockwise, BlockwiseEditor
 from unmask.samplers.budgeted import Budgeted
 from unmask.samplers.decode import Decoded, Step, decode_canvas
@@ -80,6 +80,7 @@ def wrap(
     last; blocks are around both, so that rule and pace apply to each block as to a whole response; the early exit
     waits for none of them. Samplers that re-mask take blocks only.
     """
+    check_sampler(unmasker)
     check_choice("eot", eot, END_RULES)
     pace = str(pace).lower()
     check_choice("pace", pace, ("true", "false", "exact"))
@@ -111,6 +112,7 @@ def make_sampler(sampler: str | Spec | AnyUnmasker, end_token: Ends | None = Non
     if isinstance(sampler, str):
         sampler = parse_spec(sampler)
     if not isinstance(sampler, Spec):
+        check_sampler(sampler)
         return sampler
     name, options = sampler
     if name == "learned":

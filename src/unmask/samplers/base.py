@@ -7,6 +7,7 @@ from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
+from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 
 State = Any  # whatever the next step needs; tensors in it have the row axis first
@@ -109,6 +110,20 @@ class Editor(Protocol):
 
 
 AnyUnmasker = Unmasker | Editor  # what the decode loop takes
+
+
+def check_sampler(sampler: object) -> None:
+    """Raise UserError unless `sampler` has what the decode loop asks of one."""
+    if isinstance(sampler, type):
+        raise UserError(f"{sampler.__name__} is a class and no sampler yet: give an object of it, {sampler.__name__}()")
+    if hasattr(sampler, "unmasker"):
+        raise UserError("a learned order has a sampler for each budget: give order.unmasker(budget), or use decode()")
+    wanted = ("reads_tokens", "may_be_empty", "init", "edit" if hasattr(sampler, "edit") else "select")
+    if lacking := [name for name in wanted if not hasattr(sampler, name)]:
+        raise UserError(
+            f"{type(sampler).__name__} is no sampler, it has no {', '.join(lacking)}: give `NAME:key=value,...`, an "
+            "Unmasker, or a learned order. hint: `unmask list samplers`"
+        )
 
 
 @runtime_checkable

@@ -88,7 +88,7 @@ class Blockwise(Wrapper):
     def idle(self, canvas: Canvas, denoised: Denoised, state: BlockState, draws: StepDraws) -> Tensor:
         """As long as `inner` is within the open block."""
         inside, state = open_block(canvas, state, self.inner.init)
-        return idle(self.inner, inside, denoised, state.inner, draws)
+        return idle(self.inner, inside, denoised.only(inside.masked), state.inner, draws)
 
 
 @dataclass(frozen=True)

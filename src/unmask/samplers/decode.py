@@ -13,8 +13,8 @@ from torch import Tensor
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
-from unmask.denoisers.base import Denoised, Denoiser, Memory, Rereader, begin, denoise
-from unmask.samplers.base import AnyUnmasker, Editor, Selection, State, idle
+from unmask.denoisers.base import Denoised, Denoiser, Memory, Rereader, begin, check_answer, denoise
+from unmask.samplers.base import AnyUnmasker, Editor, Selection, State, check_sampler, idle
 from unmask.samplers.options import check_temperature
 from unmask.samplers.state import take_rows, where_rows
 
@@ -99,13 +99,15 @@ def ask(
             "decode without a cache"
         )
     if not getattr(unmasker, "rereads", False):  # the protocol itself is slow to ask for at every step
-        return denoise(denoiser, canvas, memory)
+        denoised, memory = denoise(denoiser, canvas, memory)
+        return check_answer(denoised, canvas), memory
     if not isinstance(denoiser, Rereader):
         raise UserError(
             f"{type(unmasker).__name__} looks again at what it wrote, and this denoiser does not say what it would "
             "write there; give it a method `reread`, or name a sampler that does without"
         )
-    return denoiser.reread(canvas, ours & ~canvas.masked), None
+    again = ours & ~canvas.masked
+    return check_answer(denoiser.reread(canvas, again), canvas.remask(again)), None
 
 
 def choose(
@@ -184,7 +186,8 @@ def decode_canvas(
                  at temperature 0 it is known anyway.
     stop:        from the canvas of the rows still being written to bool [b]: rows to end here, unfinished.
     """
-    _check(canvas, temperature, unmasker)
+    check_sampler(unmasker)
+    _check(denoiser, canvas, temperature, unmasker)
     draws = Draws(seed)
     decoded = _blank(canvas)
     rows = canvas.unfinished.nonzero().squeeze(-1)  # [b], where the rows still being written stand
@@ -214,7 +217,11 @@ def decode_canvas(
     )
 
 
-def _check(canvas: Canvas, temperature: float, unmasker: AnyUnmasker) -> None:
+def _check(denoiser: Denoiser, canvas: Canvas, temperature: float, unmasker: AnyUnmasker) -> None:
+    if not callable(denoiser):
+        raise UserError(f"a denoiser is called with a canvas, and {type(denoiser).__name__} cannot be called")
+    if not isinstance(canvas, Canvas):
+        raise UserError(f"there is no canvas to write, got {type(canvas).__name__}; make one with unmask.Canvas.make")
     check_temperature("temperature", temperature)
     check_budgets(canvas)
     if unmasker.may_be_empty and bool((canvas.budget > MOST_STEPS).any()):
