@@ -6,7 +6,9 @@ significant digit first: the token where one is visible, V where none is. There 
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
@@ -16,6 +18,7 @@ from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 
 SUM_TOLERANCE = 1e-9
+Joint = Tensor | ArrayLike  # a tensor, a numpy array, or nested lists
 
 
 def context_index(canvas: Canvas, length: int, vocabulary: int) -> Tensor:
@@ -80,9 +83,9 @@ class TableDenoiser:
     features: bool = False
 
     @staticmethod
-    def of(joint: Tensor, features: bool = False) -> "TableDenoiser":
+    def of(joint: Joint, features: bool = False) -> "TableDenoiser":
         """Check `joint` and sum it over every set of positions. UserError says which entry is wrong."""
-        joint = _checked(joint)
+        joint = read_joint(joint)
         length, vocabulary = joint.dim(), joint.shape[0]
         marginals = joint
         for axis in range(length):  # index V of an axis: that position is summed out
@@ -132,8 +135,27 @@ class LearnableTable(nn.Module):
         return _look_up(canvas, self.logits, self.features)
 
 
+def read_joint(joint: Joint) -> Tensor:
+    """float64 [V] * L, if `joint` is a distribution over texts.
+
+    Raises UserError that says what it is instead: no numbers, not one axis of equal size per position, an entry that is
+    NaN, negative or infinite, or a sum other than 1.
+    """
+    return _checked(numbers(joint))
+
+
+def numbers(values: Joint) -> Tensor:
+    """float64, from a tensor, a numpy array or nested lists. Raises UserError if they are no real numbers."""
+    try:
+        raw = values.detach() if isinstance(values, Tensor) else np.asarray(values)
+        if raw.is_complex() if isinstance(raw, Tensor) else np.iscomplexobj(raw):
+            raise ValueError("it is complex")
+        return raw.double() if isinstance(raw, Tensor) else torch.from_numpy(raw.astype(np.float64))
+    except (TypeError, ValueError) as error:  # ragged lists, texts, objects
+        raise UserError(f"a joint is an array of real numbers, one axis of size V per position: {error}") from error
+
+
 def _checked(joint: Tensor) -> Tensor:
-    joint = joint.detach().double()
     if joint.dim() == 0 or len(set(joint.shape)) != 1:
         raise UserError(f"a joint must have one axis of size V per position, not shape {tuple(joint.shape)}")
     wrongs = {"not a number": joint.isnan(), "negative": joint < 0, "infinite": joint.isinf()}
@@ -143,5 +165,5 @@ def _checked(joint: Tensor) -> Tensor:
             raise UserError(f"joint entry {entry} is {what}: {float(joint[entry])}")
     total = float(joint.sum())
     if abs(total - 1) > SUM_TOLERANCE:
-        raise UserError(f"joint sums to {total}, not to 1. hint: divide it by its sum")
+        raise UserError(f"joint sums to {total}, not to 1. hint: divide it by its sum, in float64")
     return joint

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unmask.core.errors import UserError
-from unmask.denoisers.table import TableDenoiser, context_digits
+from unmask.denoisers.table import Joint, TableDenoiser, context_digits, numbers
 from unmask.exact.enumerate import Transitions, set_number
 
 MOST_OUTCOMES = 10_000_000  # five to the tenth is just below
@@ -22,7 +22,7 @@ MOST_OUTCOMES = 10_000_000  # five to the tenth is just below
 
 def check_steps(steps: int, length: int) -> int:
     """`steps`, or a UserError if there cannot be so many."""
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= length:
+    if isinstance(steps, bool) or not hasattr(steps, "__index__") or not 1 <= steps <= length:
         raise UserError(f"steps must be a whole number from 1 to {length}, the length of the text, got {steps}")
     return steps
 
@@ -68,8 +68,9 @@ class Choices:
     cost: Tensor
 
     @staticmethod
-    def of(joint: Tensor) -> "Choices":
-        """Enumerate. joint: float64 [V] * L that sums to 1. UserError if it does not, or is too large."""
+    def of(joint: Joint) -> "Choices":
+        """Enumerate. joint: [V] * L that sums to 1, in any form `read_joint` takes. UserError if not, or too large."""
+        joint = numbers(joint).cpu()
         check_size(tuple(joint.shape))
         denoiser = TableDenoiser.of(joint)
         length, vocabulary = denoiser.length, denoiser.vocabulary

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
+from unmask.core.errors import UserError
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised, Denoiser
 from unmask.denoisers.table import context_digits
@@ -25,6 +26,7 @@ def all_sets(length: int) -> Tensor:
 
 def set_number(positions: Tensor) -> Tensor:
     """long [...]: where `positions` (bool [..., L]) stands in `all_sets`."""
+    positions = torch.as_tensor(positions)
     length = positions.shape[-1]
     powers = 2 ** torch.arange(length - 1, -1, -1, device=positions.device)
     return (positions * powers).sum(-1)
@@ -89,7 +91,9 @@ def decode_marginal(
     """
     move = Transitions.of(length, vocabulary)
     powers = (vocabulary + 1) ** torch.arange(length - 1, -1, -1)
-    start = torch.full((length,), vocabulary) if start is None else start
+    start = torch.full((length,), vocabulary) if start is None else torch.as_tensor(start)
+    if start.shape != (length,) or bool(((start < 0) | (start > vocabulary)).any()):
+        raise UserError(f"start must have {length} entries from 0 to {vocabulary}, got {start.tolist()}")
     mass = torch.zeros((vocabulary + 1) ** length, dtype=torch.float64)
     mass[(start * powers).sum()] = 1.0
     for step in range(budget):

@@ -7,11 +7,12 @@ import time
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
+from unmask.denoisers.table import Joint
 from unmask.exact.choices import Choices, check_steps, powers
 from unmask.exact.families import FAMILIES, POSTERIORS, TablePolicy
 from unmask.exact.losses import Learning, loss_at
@@ -43,7 +44,7 @@ class LearnedExactly(NamedTuple):
 
 
 def learn(
-    joint: Tensor,
+    joint: Joint,
     steps: int,
     seed: int = 0,
     seconds: float = 60,
@@ -56,6 +57,7 @@ def learn(
     What is optimised is the multi-sample bound on the policy's own paths (equations 6b and 6c), from texts drawn from
     `joint` and the denoiser's answers along the paths.
 
+    joint: [V] * L that sums to 1, a tensor, a numpy array or nested lists.
     seconds: how long to learn. updates: how many updates instead, which is the form that can be repeated to the last
     bit on the same machine. UserError on a joint that is none or too large, steps outside 1..L, or a recipe whose
     parts do not go together.

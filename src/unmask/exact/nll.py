@@ -5,6 +5,7 @@ from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
+from unmask.denoisers.table import Joint
 from unmask.exact.choices import Choices, check_steps
 from unmask.exact.enumerate import every_canvas, set_log_probs
 from unmask.exact.laws import reveal_law
@@ -13,13 +14,14 @@ from unmask.samplers import make_sampler
 from unmask.samplers.base import AnyUnmasker, State
 
 
-def sampler_nll(joint: Tensor, sampler: str | AnyUnmasker, steps: int) -> float:
+def sampler_nll(joint: Joint, sampler: str | AnyUnmasker, steps: int) -> float:
     """Exact -E log p(x) of a sampler that writes texts of `joint` in at most `steps` steps, in nats.
 
     Tokens are drawn at temperature 1 from the true conditionals, independently within a step; randomised samplers are
     summed over their draws.
 
-    joint: float64 [V] * L, sums to 1. sampler: `NAME:key=value,...` or an Unmasker; steps: 1..L.
+    joint: [V] * L that sums to 1, a tensor, a numpy array or nested lists. sampler: `NAME:key=value,...` or an
+    Unmasker; steps: 1..L.
     UserError on anything else, and for samplers that re-mask, look at drawn tokens, keep a state that depends on the
     path, or draw by a law that is not known. Infinite if some text can never be written.
     Time: steps * ((2V+1)^L + (V+1)^L calls of the sampler, as rows of one canvas).

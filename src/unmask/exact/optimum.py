@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unmask.denoisers.table import Joint
 from unmask.exact.choices import Choices, check_steps, context_mass
 from unmask.exact.enumerate import Transitions
 
@@ -30,14 +31,15 @@ class Optimum(NamedTuple):
     law: Tensor
 
 
-def optimum(joint: Tensor, steps: int, randomised: bool = False) -> float:
+def optimum(joint: Joint, steps: int, randomised: bool = False) -> float:
     """The smallest exact NLL any policy of the context reaches in at most `steps` steps, in nats.
 
     -E log p of what a sampler writes that draws tokens from the true conditionals at temperature 1, and chooses where
     to reveal by what is visible and by the step; equation 8, or equation 8b where it may draw its choices
     (`randomised`, to within 1e-4 nats, by its certificate).
 
-    joint: float64 [V] * L, sums to 1. steps: 1..L. UserError on anything else, and on a joint too large to enumerate.
+    joint: [V] * L that sums to 1, a tensor, a numpy array or nested lists. steps: 1..L. UserError on anything else, and
+    on a joint too large to enumerate.
     Time: steps * (2V+1)^L sums, once for equation 8 and some hundred times for 8b. Warns, with the bound that was
     reached, in the case that a thousand rounds are not enough for 1e-4.
     """
@@ -69,7 +71,7 @@ def best_deterministic(choices: Choices, steps: int) -> Optimum:
     return Optimum(choices.nll(law), 0.0, policies, law)
 
 
-def static_optimum(joint: Tensor, steps: int) -> float:
+def static_optimum(joint: Joint, steps: int) -> float:
     """The smallest NLL of an order that is fixed in advance, whatever is written, in nats.
 
     V_t(R) = min_S sum_{i in S} E H(x_i | x_R) + V_{t+1}(R u S) over the 2^L sets R.
@@ -79,7 +81,7 @@ def static_optimum(joint: Tensor, steps: int) -> float:
     length, vocabulary = choices.length, choices.denoiser.vocabulary
     log_conditionals = choices.denoiser.log_conditionals
     entropy = -(log_conditionals.exp() * log_conditionals.clamp(min=-1e300)).sum(-1)  # [C, L]
-    averaged = context_mass(joint)[:, None] * entropy
+    averaged = context_mass(choices.denoiser.joint)[:, None] * entropy
     sets = Transitions.of(length, 1)  # digit 1: masked
     for axis in range(length):  # sum over what is visible; what is masked stays
         shape = (2**axis, vocabulary + 1, (vocabulary + 1) ** (length - axis - 1), length)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
+from unmask.denoisers.table import Joint, read_joint
 
 INSTANCES = 5
 SMALLEST_NOISE = 1e-3  # share of the uniform distribution in every instance: every text can be written
@@ -223,8 +224,9 @@ def instance(family: str, number: int) -> Tensor:
     return FAMILIES[family].make(generator_of(family, number))
 
 
-def entropy(joint: Tensor) -> float:
-    """-sum p log p in nats: no sampler's NLL is below it."""
+def entropy(joint: Joint) -> float:
+    """-sum p log p in nats: no sampler's NLL is below it. UserError on a joint that is none."""
+    joint = read_joint(joint)
     here = joint[joint > 0]
     return float(-(here * here.log()).sum())
 
