@@ -158,8 +158,11 @@ for spec in (
     *("wino:draft=0.2,least=3", "wino:draft=0.2,verify=0.99,most=2,block=4"),
     *("remdm:eta=0.5", "remdm:eta=1,conf=true,block=4"),
     "top-prob:exit=prophet",
+    *("margin:schedule=linear", "random:schedule=linear,eps=0.2,block=4", "halton:schedule=linear", "iid:eps=0.1"),
+    *("factor:published=true", "factor:factor=2,published=true,block=3"),
+    *("top-prob:eot=zero", "entropy:eot=zero,block=4"),
 ):
-    CASES[spec] = make_sampler(spec)
+    CASES[spec] = make_sampler(spec, end_token=END)
 for other, plain in OTHERS.items():
     CASES[other] = plain
     CASES[f"{other}, wrapped"] = wrap(plain, block=2, eot="tail", pace=False, end_token=END)

@@ -4,6 +4,8 @@ from unmask.core.errors import UserError
 from unmask.samplers import make_sampler
 from unmask.samplers.budgeted import Budgeted
 from unmask.samplers.end_of_text import EndOfText
+from unmask.samplers.entropy import Entropy
+from unmask.samplers.margin import Margin
 from unmask.samplers.threshold import Threshold
 from unmask.samplers.top_prob import TopProb
 
@@ -49,12 +51,34 @@ def test_paced_around_defer_fills_the_quota_with_ends_last_as_llada_does(confide
     assert confident(ROW).picks(Budgeted(EndOfText(TopProb(), "defer", 1)), budget=2) == [0, 1, 2]
 
 
+def test_zero_ranks_ends_last_inside_the_quota(confident):
+    """Five over two steps: three; the two words, and the leftmost end for want of another."""
+    assert confident(ROW).picks(EndOfText(TopProb(), "zero", 1), budget=2) == [0, 1, 2]
+    assert confident(ROW).revealed_at(EndOfText(TopProb(), "zero", 1), budget=5) == [1, 3, 2, 4, 5]
+
+
+def test_zero_ranks_by_probabilities_without_the_ends(fixed):
+    """.5 against .1 without its rival, the end, is .83; .6 against .3 is .67."""
+    case = fixed([[0.6, 0.3, 0.1], [0.5, 0.1, 0.4]])
+    assert case.picks(EndOfText(TopProb(), "defer", 2), budget=2) == [0]
+    assert case.picks(EndOfText(TopProb(), "zero", 2), budget=2) == [1]
+    assert case.picks(EndOfText(Entropy(), "zero", 2), budget=2) == [1]
+    assert case.picks(EndOfText(Margin(), "zero", 2), budget=2) == [1]
+
+
+@pytest.mark.parametrize("sampler", [TopProb(), Margin(), Entropy(), Threshold(0.3)])
+def test_zero_takes_an_end_although_nothing_else_is_possible(fixed, sampler):
+    case = fixed([[0.0, 0.0, 1.0], [0.4, 0.6, 0.0]])
+    assert case.picks(EndOfText(sampler, "zero", 2), budget=2) == [1]
+    assert case.decode(EndOfText(sampler, "zero", 2), budget=2).canvas.tokens.tolist() == [[2, 1]]
+
+
 def test_an_end_above_the_threshold_waits_too(confident):
     assert confident(ROW).picks(EndOfText(Threshold(0.9), "defer", 1), budget=5) == [2]
 
 
 def test_an_unknown_rule_is_refused_with_the_choices():
-    with pytest.raises(UserError, match="eot must be one of free, defer, tail, got never"):
+    with pytest.raises(UserError, match="eot must be one of free, defer, tail, zero, got never"):
         EndOfText(TopProb(), "never", 1)
 
 

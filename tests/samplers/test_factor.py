@@ -22,6 +22,15 @@ def test_the_bounds_rise_with_the_number_and_are_included(confident):
     assert confident([0.75, 0.75]).picks(Factor(factor=0.75), budget=4) == [0, 1]  # .75 itself is enough
 
 
+def test_as_published_the_last_one_goes_with_the_one_before_it(confident):
+    """Bounds .5, .667, .75: of three the third fails, and is taken along; of four the third fails and waits."""
+    assert confident([0.9, 0.6, 0.8]).picks(Factor(), budget=4) == [0, 2]
+    assert confident([0.9, 0.6, 0.8]).picks(Factor(published=True), budget=4) == [0, 1, 2]
+    assert confident([0.9, 0.6, 0.8, 0.7]).picks(Factor(published=True), budget=4) == [0, 2]
+    assert confident([0.9, 0.55]).picks(Factor(published=True), budget=4) == [0, 1], "two go together whatever they are"
+    assert confident([0.55]).picks(Factor(published=True), budget=4) == [0]
+
+
 def test_factor_zero_goes_one_by_one_and_a_large_one_at_once(confident):
     assert confident([0.6, 0.9, 0.7]).revealed_at(Factor(factor=0), budget=3) == [3, 1, 2]
     assert confident([0.6, 0.9, 0.7]).revealed_at(Factor(factor=9), budget=3) == [1, 1, 1]

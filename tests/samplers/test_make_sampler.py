@@ -50,11 +50,11 @@ def test_a_sampler_passes_through():
             "threshold:levl=0.7",
             "unknown option of `threshold` `levl`. Did you mean `level`?.*answer, block, eot, exit, level, pace",
         ),
-        ("top-prob:level=0.7", "unknown option of `top-prob` `level`.*answer, block, eot, exit, pace"),
+        ("top-prob:level=0.7", "unknown option of `top-prob` `level`.*answer, block, eot, eps, exit, pace, schedule"),
         ("threshold:level=7", "level must be a number from 0 to 1, got 7"),
         ("threshold:level=high", "level must be a number from 0 to 1, got high"),
         ("margin:block=0", "block must be a whole number of at least 1, got 0"),
-        ("margin:eot=late", "eot must be one of free, defer, tail, got late"),
+        ("margin:eot=late", "eot must be one of free, defer, tail, zero, got late"),
         ("margin:pace=2", "pace must be one of true, false, exact, got 2"),
         ("margin:eot=defer", "eot=defer needs an end token"),
         ("margin:block", "cannot read option `block`"),
@@ -69,7 +69,7 @@ def test_a_wrong_line_says_what_would_be_right(text, message):
 def test_own_options_come_with_their_defaults():
     assert sampler_options("threshold") == {"level": 0.9}
     assert sampler_options("entropy-bounded") == {"bound": 0.1}
-    assert sampler_options("iid") == {}
+    assert sampler_options("dilated") == {}
 
 
 def test_no_sampler_has_an_option_that_hides_a_common_one():

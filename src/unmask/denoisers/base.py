@@ -1,6 +1,7 @@
 """What a denoiser is, and what it returns."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -144,6 +145,31 @@ class Denoised:
             known = Statistics(*(part[index] if len(part) else part for part in self.__dict__[name]))
             fewer.__dict__[name] = known
         self.__dict__["_last"] = fewer
+        return fewer
+
+    def without(self, tokens: Sequence[int]) -> "Denoised":
+        """The same answer as if `tokens` were impossible; nothing is known where one of them is the most probable.
+
+        There the most probable token stays what it is, its probability counts as 0, and the entropy as log V. The
+        output head runs again where its logits are not kept.
+        """
+        columns = torch.tensor(sorted(tokens), dtype=torch.long, device=self.where.device)
+
+        def rows(part: slice) -> Tensor:
+            logits = self.logits(part)
+            least = max(-1e30, torch.finfo(logits.dtype).min)  # -inf, where nothing else is left, is no distribution
+            return logits.index_fill(-1, columns, least)
+
+        best = self.top2_tokens[:, 0]
+        lost = torch.isin(best, columns)
+        said = replace(self, logits=rows)._ask(entropy=True)
+        found = Statistics(
+            top2=said.top2.masked_fill(lost[:, None], 0.0),
+            top2_tokens=torch.where(lost[:, None], self.top2_tokens, said.top2_tokens),
+            entropy=said.entropy.masked_fill(lost, math.log(self.vocabulary)),
+        )
+        fewer = replace(self, logits=rows)
+        fewer.__dict__["_full"] = found
         return fewer
 
     @property

@@ -57,7 +57,7 @@ SAMPLERS: dict[str, type[AnyUnmasker]] = {
 
 COMMON_OPTIONS: dict[str, str] = {
     "block": "positions per block, opened from left to right (whole, at least 1; default: no blocks)",
-    "eot": "when predicted ends of text may be revealed (free, defer, tail; default: free)",
+    "eot": "when predicted ends of text may be revealed (free, defer, tail, zero; default: free)",
     "pace": "top each step up to an even pace; exact also cuts it (true, false, exact; default: false)",
     "exit": "reveal all once the answer is certain (never, prophet; default: never)",
     "answer": "for exit=prophet: where it is, the whole response or its last positions (all, at least 1; default: all)",

@@ -16,8 +16,8 @@ from unmask.samplers.base import Selection, State, Unmasker, Wrapper, idle
 from unmask.samplers.editors import refuse_editor
 from unmask.samplers.options import check_choice
 
-EndRule = Literal["free", "defer", "tail"]
-END_RULES = ("free", "defer", "tail")
+EndRule = Literal["free", "defer", "tail", "zero"]
+END_RULES = ("free", "defer", "tail", "zero")
 Ends = int | Collection[int]  # an id, or several: a chat also ends with the token that ends a turn
 
 
@@ -42,16 +42,18 @@ class EndOfText(Wrapper):
 
     free   no rule: `inner` as it is.
     defer  hidden from `inner` while the row has any other candidate; once only they are left, all of them are
-           revealed at once. LLaDA sets their confidence to -inf, which ranks them last but still fills its
-           quota with them; `Budgeted` around this wrapper (`eot=defer,pace=true`) does that too.
+           revealed at once, or at an even pace with `Budgeted` around this wrapper (`eot=defer,pace=true`).
     tail   hidden from `inner`, but revealed as soon as everything to their left is written or is revealed in
            this same step. An answer whose text is complete ends at once, however much canvas is left; an
            answer that begins with a predicted end does so too, which `defer` prevents.
+    zero   seen by `inner` with confidence 0 (of entropies, the largest there is), so ranked last, and part of its
+           quota; everywhere else it sees the probabilities without the end tokens, which raises the confidence where
+           an end is the rival. `top-prob:block=32,eot=zero` is LLaDA's code with `confidence_eos_eot_inf`.
 
-    `inner` sees the canvas without the hidden positions, so n_t splits only the candidates of the moment over
-    the steps left. Any of the ends will do: where a family names several (LLaDA's `<|eot_id|>` and `<|endoftext|>`)
-    one is held back like the other. Never empty unless `inner` may be. Looks at drawn tokens only if `inner` does:
-    "predicted" means the argmax, not the token drawn.
+    With defer and tail `inner` sees the canvas without the hidden positions, so n_t splits only the candidates of the
+    moment over the steps left. Any of the ends will do: where a family names several (LLaDA's `<|eot_id|>` and
+    `<|endoftext|>`) one is held back like the other. Never empty unless `inner` may be. Looks at drawn tokens only if
+    `inner` does: "predicted" means the argmax, not the token drawn.
     """
 
     inner: Unmasker
@@ -73,6 +75,8 @@ class EndOfText(Wrapper):
         """The inner sampler's choice among the other positions, and the ends that the rule lets go."""
         if self.rule == "free":
             return self.inner.select(canvas, denoised, written, state, draws)
+        if self.rule == "zero":
+            return self.inner.select(canvas, denoised.without(end_ids(self.end_token)), written, state, draws)
         ends = self._ends(canvas, denoised)
         others = canvas.masked & ~ends
         chosen, state = self.inner.select(canvas.restrict(others), denoised, written, state, draws)
@@ -86,6 +90,8 @@ class EndOfText(Wrapper):
 
     def idle(self, canvas: Canvas, denoised: Denoised, state: State, draws: StepDraws) -> Tensor:
         """As long as `inner` is: until it reveals something no end is let go that was not before."""
+        if self.rule == "zero":
+            return idle(self.inner, canvas, denoised.without(end_ids(self.end_token)), state, draws)
         hidden = torch.zeros_like(canvas.masked) if self.rule == "free" else self._ends(canvas, denoised)
         return idle(self.inner, canvas.restrict(~hidden), denoised, state, draws)
 

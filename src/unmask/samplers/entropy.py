@@ -8,25 +8,24 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
-from unmask.samplers.base import Selection, State, Stateless
-from unmask.samplers.options import check_options, temperature
-from unmask.samplers.pick import pick_quota
+from unmask.samplers.base import Selection, State
+from unmask.samplers.options import choice, number, temperature
+from unmask.samplers.schedule import FixedQuota
 
 
 @dataclass(frozen=True)
-class Entropy(Stateless):
+class Entropy(FixedQuota):
     """Reveal the n_t positions with the smallest entropy H.
 
-    n_t is what is masked split evenly over the steps left (Dream "entropy", arXiv 2508.15487). With
-    alg_temp > 0 they are drawn without replacement from softmax(-H / alg_temp), by adding Gumbel noise to
-    -H / alg_temp and taking the n_t largest (Gumbel top-k, Kool et al. 2019, arXiv 1903.06059). Does not look
-    at drawn tokens.
+    n_t is what is masked split evenly over the steps left. With schedule=linear this is "entropy" of Dream (arXiv
+    2508.15487), whose own schedule that is (see `FixedQuota`). With alg_temp > 0 they are drawn without replacement
+    from softmax(-H / alg_temp), by adding Gumbel noise to -H / alg_temp and taking the n_t largest (Gumbel top-k, Kool
+    et al. 2019, arXiv 1903.06059). Does not look at drawn tokens.
     """
 
     alg_temp: float = temperature(0.0)
-
-    def __post_init__(self) -> None:
-        check_options(self)
+    schedule: str = choice("even", ("even", "linear"))
+    eps: float = number(0.001, 0, 1)
 
     def select(
         self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws
@@ -35,4 +34,4 @@ class Entropy(Stateless):
         score = denoised.to_rows(-denoised.entropy.double(), NEG_INF)  # [B, L]
         if self.alg_temp > 0:
             score = score / self.alg_temp - (-draws.uniform("reveal").log()).log()
-        return pick_quota(canvas, score), state
+        return self.pick(canvas, score), state

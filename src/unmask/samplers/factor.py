@@ -10,7 +10,7 @@ from unmask.core.draws import StepDraws
 from unmask.core.numerics import NEG_INF, top_within_row
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection, State, Stateless
-from unmask.samplers.options import check_options, number
+from unmask.samplers.options import check_options, flag, number
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,13 @@ class Factor(Stateless):
 
     c is the largest token probability, sorted (Fast-dLLM, Wu et al. 2025, arXiv 2505.22618). Always reveals at least
     one position per unfinished row. Does not look at drawn tokens.
+
+    published: count as Fast-dLLM's code does, which reveals the last position along with the one before it, however
+        unsure it is: its loop cannot tell a last position that fails from one that holds.
     """
 
     factor: float = number(1.0, 0)
+    published: bool = flag(False)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -34,4 +38,7 @@ class Factor(Stateless):
         size = torch.arange(1, sure.shape[-1] + 1, device=sure.device)  # n = 1..L
         holds = sure.sort(dim=-1, descending=True).values >= 1 - self.factor / (size + 1)
         count = torch.where(holds, size, 1).amax(dim=-1)  # [B]
+        if self.published:
+            left = canvas.masked.sum(dim=-1)
+            count = torch.where(count == left - 1, left, count)
         return Selection(top_within_row(sure, canvas.masked, count), sure), state

@@ -1,7 +1,6 @@
 """Positions along a low-discrepancy sequence."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +9,8 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import StepDraws
 from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection
-from unmask.samplers.pick import pick_quota
+from unmask.samplers.options import choice, number
+from unmask.samplers.schedule import FixedQuota
 
 
 def first_visits(cells: Tensor, points: int) -> Tensor:
@@ -31,7 +31,7 @@ def first_visits(cells: Tensor, points: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Halton:
+class Halton(FixedQuota):
     """Reveal the n_t positions that a Halton sequence visits first.
 
     The positions masked at the start are cells of [0, 1); the sequence spreads its points evenly at any length, so
@@ -40,8 +40,8 @@ class Halton:
     left. State: each position's place in the order. Looks neither at drawn tokens nor at the denoiser.
     """
 
-    reads_tokens: ClassVar[bool] = False
-    may_be_empty: ClassVar[bool] = False
+    schedule: str = choice("even", ("even", "linear"))
+    eps: float = number(0.001, 0, 1)
 
     def init(self, canvas: Canvas) -> Tensor:
         """long [B, L]: when each position is visited; it means nothing where nothing is masked."""
@@ -53,4 +53,4 @@ class Halton:
         self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: Tensor, draws: StepDraws
     ) -> tuple[Selection, Tensor]:
         """Score: minus the time of the first visit."""
-        return pick_quota(canvas, -state.double()), state
+        return self.pick(canvas, -state.double()), state

@@ -35,6 +35,12 @@ def whole(default: int, low: int) -> Any:
     return _field(default, Valid(_whole(low), lambda option, value: check_whole(option, value, low)))
 
 
+def choice(default: str, choices: tuple[str, ...]) -> Any:
+    """A field that is one of `choices`."""
+    words = f"one of {', '.join(choices)}"
+    return _field(default, Valid(words, lambda option, value: check_choice(option, value, choices)))
+
+
 def flag(default: bool) -> Any:
     """A field that is true or false."""
     return _field(default, Valid("true or false", check_flag))

@@ -11,14 +11,14 @@ from unmask.core.draws import StepDraws, positions_from_first_valid
 from unmask.core.errors import UserError
 from unmask.core.numerics import NEG_INF
 from unmask.denoisers.base import Denoised
-from unmask.samplers.base import Selection, State, Stateless
+from unmask.samplers.base import Selection, State
 from unmask.samplers.frequencies import read_log_frequencies
-from unmask.samplers.options import check_options, file, number
-from unmask.samplers.pick import pick_quota
+from unmask.samplers.options import choice, file, number
+from unmask.samplers.schedule import FixedQuota
 
 
 @dataclass(frozen=True)
-class PC(Stateless):
+class PC(FixedQuota):
     """Reveal the n_t positions with the largest exp(-decay * i) * min(-c_i log f(token_i), clip).
 
     i is the position, token_i the most probable token there, c_i its probability, and f how common that token is
@@ -37,8 +37,11 @@ class PC(Stateless):
     clip: float = number(10.0, 0)
     frequencies: str = file("a file of token counts; every token equally common without it")
 
+    schedule: str = choice("even", ("even", "linear"))
+    eps: float = number(0.001, 0, 1)
+
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if self.frequencies:
             read_log_frequencies(self.frequencies)  # so that a bad file is refused before anything is decoded
 
@@ -49,7 +52,7 @@ class PC(Stateless):
         rarity = -self._log_frequency(denoised)  # [M]
         calibrated = (denoised.top2[:, 0].double() * rarity).clamp(max=self.clip)
         place = positions_from_first_valid(canvas.valid).double()
-        return pick_quota(canvas, denoised.to_rows(calibrated.log(), NEG_INF) - self.decay * place), state
+        return self.pick(canvas, denoised.to_rows(calibrated.log(), NEG_INF) - self.decay * place), state
 
     def _log_frequency(self, denoised: Denoised) -> Tensor:
         """float64 [M]: log f of the most probable tokens."""
