@@ -77,3 +77,22 @@ def confident_enough(network: Transformer, canvas: Canvas, level: float) -> Writ
         tokens = torch.where(transfer & masked, best, tokens)
         masked &= ~transfer
     return Written(tokens, nfe)
+
+
+@torch.no_grad()
+def low_confidence_in_blocks(network: Transformer, canvas: Canvas, size: int) -> Written:
+    """LLaDA's loop with blocks of `size`, for rows whose response stands in the same columns."""
+    mask_token, columns = network.config.mask_token, canvas.masked[0].nonzero()[:, 0]
+    assert torch.equal(canvas.masked, canvas.masked[:1].expand_as(canvas.masked)), "responses must be aligned"
+    tokens, nfe = torch.where(canvas.masked, mask_token, canvas.tokens), torch.zeros_like(canvas.step)
+    blocks = columns.split(size)
+    for block in blocks:
+        counts = transfer_counts(torch.ones(1, len(block), dtype=torch.bool), canvas.budget[:1] // len(blocks))
+        for count in counts[0].tolist():
+            nfe += 1
+            confidence, best = predict(network, tokens, canvas.valid)
+            confidence = torch.where(tokens == mask_token, confidence, -torch.inf)
+            confidence[:, block[-1] + 1 :] = -torch.inf
+            surest = confidence.argsort(dim=-1, descending=True, stable=True)[:, :count]
+            tokens = tokens.scatter(1, surest, best.gather(1, surest))
+    return Written(tokens, nfe)
