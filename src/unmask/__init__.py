@@ -3,9 +3,10 @@
     import unmask
 
     denoiser = unmask.load_denoiser("wordprob")
-    for answer in unmask.decode(denoiser, ["Ana has 3 pens and buys 4. How many pens has she?"], budget=4):
+    question = "On Friday 24 children come to play and 6 of them go home early. The other children make teams of 3. How many teams are there?"
+    for answer in unmask.decode(denoiser, [question], budget=4):
         print(answer.text)
-"""
+"""  # noqa: E501 - a prompt is not broken
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -277,10 +277,10 @@ def show_trial(line: "Line", trial: "Trial") -> None:
 
 def print_rows(rows: "list[TableRow]", as_json: bool, orders: "Mapping[str, LearnedOrder]") -> None:
     """The table and what its rows come to, or the rows as JSON, on stdout."""
+    from unmask.evaluate.fitted import show as show_table
     from unmask.evaluate.learnings import learnings_of, over_learnings, render_learnings
     from unmask.evaluate.summary import render_families, render_seeds
     from unmask.evaluate.table import print_table, to_json
-    from unmask.evaluate.table import show as show_table
 
     if as_json:
         tell_json(to_json(rows))

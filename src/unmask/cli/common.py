@@ -4,7 +4,9 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -181,11 +183,31 @@ def write_what_is_asked() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+NAMES_WIDTH = 30  # of a column of names on a terminal; longer ones stand above what they are
+
+
 def print_columns(rows: Sequence[tuple[str, str]]) -> None:
-    """Names and what they are, on stdout."""
+    """Names and what they are, on stdout: a line each, or wrapped between words where somebody's screen is narrow."""
     width = max((len(name) for name, _ in rows), default=0)
+    if not sys.stdout.isatty():
+        for name, about in rows:
+            tell(f"{name:<{width}}  {about}".rstrip())
+        return
+    screen = shutil.get_terminal_size().columns
+    for line in wrapped(rows, screen):
+        tell(line)
+
+
+def wrapped(rows: Sequence[tuple[str, str]], screen: int) -> list[str]:
+    """The lines of `print_columns` on a screen of so many columns; no word is broken that fits a line."""
+    width = min(max((len(name) for name, _ in rows), default=0), NAMES_WIDTH, max(screen // 3, 8))
+    lines: list[str] = []
     for name, about in rows:
-        tell(f"{name:<{width}}  {about}".rstrip())
+        told = textwrap.wrap(about, max(screen - width - 2, 20), break_long_words=False, break_on_hyphens=False)
+        first = "" if len(name) > width or not told else told.pop(0)
+        lines.append(f"{name:<{width}}  {first}".rstrip())
+        lines += [f"{'':<{width}}  {line}" for line in told]
+    return lines
 
 
 def first_line(thing: object) -> str:

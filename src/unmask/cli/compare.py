@@ -29,7 +29,7 @@ class Compare:
     def run(self) -> None:
         """Compare, print."""
         from unmask.evaluate.compare import compare, render_compared
-        from unmask.evaluate.table import show
+        from unmask.evaluate.fitted import show
 
         found = compare(self.first, self.second)
         for note in found.notes:

@@ -275,20 +275,19 @@ class CellRecords:
 
 def print_summaries(rows: "Sequence[Summary]") -> None:
     """The table, on stdout."""
-    from rich.console import Console
-    from rich.table import Table
+    from unmask.evaluate.fitted import Sheet, show
 
-    shown = Table(title="gap closed between the best heuristic (0 %) and the best randomised order (100 %)")
-    shown.add_column("family")
-    for name in (
-        *("cells", "counted", "median", "worst", "to deterministic", "near-best", "nats over entropy", "lost"),
-    ):
-        shown.add_column(name, justify="right")
-    for row in rows:
-        percent = ["" if x is None else f"{100 * x:.1f} %" for x in (row.median, row.smallest, row.to_deterministic)]
-        shown.add_row(
-            row.name, str(row.cells), str(row.counted), *percent, f"{100 * row.near_best:.1f} %",
-            f"{row.excess:.4f}", str(row.lost),
-            style="bold" if row.name == "all" else None,
-        )  # fmt: skip
-    Console(width=None if Console().is_terminal else 140).print(shown)
+    heads = {
+        "family": None, "cells": 1, "counted": 0, "median": None, "worst": None, "to deterministic": 2, "near-best": 3,
+        "nats over entropy": 4, "lost": None,
+    }  # fmt: skip
+    cells = [
+        (
+            row.name, str(row.cells), str(row.counted),
+            *("" if x is None else f"{100 * x:.1f} %" for x in (row.median, row.smallest, row.to_deterministic)),
+            f"{100 * row.near_best:.1f} %", f"{row.excess:.4f}", str(row.lost),
+        )
+        for row in rows
+    ]  # fmt: skip
+    title = "gap closed between the best heuristic (0 %) and the best randomised order (100 %)"
+    show(Sheet.of(heads, cells, title, [row.name == "all" for row in rows]), "stdout")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from unmask.train.learn_config import LearnConfig
 
 VALIDATION_PROBLEMS = 100
+RULE_PROBLEMS = 200
+QUICK = 16  # of either, with the preset that is to take seconds
 AS_PRESET = default("as the preset says")
 WATCHED = 0.9  # level of orders that are taught, before a rule is picked; drawing is not for them
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
@@ -114,7 +116,7 @@ class Learn:
     """Updates between checkpoints."""
     validate_every: Annotated[int, WHOLE] = 100
     """Updates between validations (accuracy as deployed, on 100 problems at each budget)."""
-    rule_count: Annotated[int, WHOLE] = 200
+    rule_count: Annotated[int | None, WHOLE, default("200; 16 with the preset tiny")] = None
     """Validation problems on which the decode rule of each budget is picked at the end."""
     overwrite: bool = False
     """Start anew: empty OUT first."""
@@ -197,7 +199,8 @@ class Learn:
             overwrite=self.overwrite,
             checkpoint_every=self.checkpoint_every,
             validate_every=self.validate_every,
-            rule_count=self.rule_count,
+            rule_count=self.rule_count or (QUICK if self.preset == "tiny" else RULE_PROBLEMS),
+            problems=QUICK if self.preset == "tiny" else VALIDATION_PROBLEMS,
         )
         if not processes.is_main:
             return
@@ -229,7 +232,8 @@ def learn_order(
     overwrite: bool = False,
     checkpoint_every: int = 25,
     validate_every: int = 100,
-    rule_count: int = 200,
+    rule_count: int = RULE_PROBLEMS,
+    problems: int = VALIDATION_PROBLEMS,
 ) -> "LearnResult":
     """`train.learn.learn`, with accuracy as deployed to watch and to pick the decode rules by."""
     from unmask.evaluate.rules import choose_rules
@@ -243,7 +247,8 @@ def learn_order(
     watched = DecodeRule("threshold", WATCHED) if config.taught_updates else DecodeRule("sample")
 
     def validate(order: "LearnedOrder", denoiser: "TextDenoiser") -> dict[str, float]:
-        return accuracies(replace(order, rules=dict.fromkeys(config.budgets, watched)), denoiser, task, config.budgets)
+        watching = replace(order, rules=dict.fromkeys(config.budgets, watched))
+        return accuracies(watching, denoiser, task, config.budgets, problems)
 
     def choose(
         order: "LearnedOrder", denoiser: "TextDenoiser"
@@ -271,14 +276,14 @@ def learn_order(
 
 
 def accuracies(
-    order: "LearnedOrder", denoiser: "TextDenoiser", task: "Task", budgets: tuple[int, ...]
+    order: "LearnedOrder", denoiser: "TextDenoiser", task: "Task", budgets: tuple[int, ...], problems: int
 ) -> dict[str, float]:
     """Accuracy as deployed at each budget, on the first validation problems."""
     from unmask.evaluate.accuracy import deployed_accuracy
 
     return {
         f"accuracy@{budget}": deployed_accuracy(
-            denoiser, task, "validation", VALIDATION_PROBLEMS, order, budget
+            denoiser, task, "validation", problems, order, budget
         ).accuracy
         for budget in budgets
     }

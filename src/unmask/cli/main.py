@@ -18,6 +18,7 @@ from unmask.cli.push import Push
 from unmask.cli.sample import Sample
 from unmask.cli.view import View
 from unmask.core.errors import UserError
+from unmask.core.example import PROMPT
 from unmask.core.registry import check_name
 
 VERBS: dict[str, type[Command]] = {
@@ -46,7 +47,7 @@ def usage() -> str:
         "Learned generation orders, and every published heuristic, for masked diffusion language models.\n\n"
         f"{verbs}\n\n"
         "`unmask VERB --help` says more, with an example.\n\n"
-        'example: unmask sample --denoiser wordprob --budget 4 "Ana has 3 pens and buys 4. How many pens?"'
+        f'example: unmask sample --denoiser wordprob --budget 4 "{PROMPT}"'
     )
 
 

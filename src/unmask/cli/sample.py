@@ -25,6 +25,7 @@ from unmask.cli.common import (
     tell_json,
 )
 from unmask.core.errors import UserError
+from unmask.core.example import PROMPT
 from unmask.core.texts import check_characters, decode_text
 
 if TYPE_CHECKING:
@@ -39,14 +40,14 @@ class Sample:
 
     One response per line on stdout; with --json one object per line.
 
-    example: unmask sample --denoiser wordprob --budget 4 "Ana has 3 pens and buys 4. How many pens has she?"
+    example: unmask sample --denoiser wordprob --budget 4 "On Friday 24 children come to play and 6 of them go home early. The other children make teams of 3. How many teams are there?"
 
     example: unmask sample --denoiser wordprob --order runs/order --budget 4 - < questions.txt
 
-    example: unmask sample --denoiser wordprob --budget 4 --trace trace.json --beside iid "Ana has 3 pens and buys 4."
+    example: unmask sample --denoiser wordprob --budget 4 --trace trace.json --beside iid "On Friday 24 children come to play and 6 of them go home early. The other children make teams of 3. How many teams are there?"
 
-    example: unmask sample --denoiser wordprob --infill --budget 8 "Ana has 3 pens. ->... #### <|mask:4|>"
-    """
+    example: unmask sample --denoiser wordprob --infill --budget 8 "On Friday 24 children come to play and 6 of them go home early. The other children make teams of 3. How many teams are there? -> <<24-6=<|mask:2|>>> <<18/3=6>> #### <|mask:4|>"
+    """  # noqa: E501 - what is to be typed stands on one line
 
     denoiser: Annotated[str, WORD]
     """A bundled name (`unmask list denoisers`), a folder, or owner/name on the hub."""
@@ -249,7 +250,7 @@ def read_prompts(words: tuple[str, ...]) -> list[str]:
         else:
             prompts.append(word)
     if not prompts:
-        raise UserError('there is no prompt; give at least one, e.g. "Ana has 3 pens and buys 4. How many pens?"')
+        raise UserError(f'there is no prompt; give at least one, e.g. "{PROMPT}"')
     for number, prompt in enumerate(prompts, start=1):
         check_characters(prompt, f"prompt {number}")
     return prompts

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
+from unmask.core.example import PROMPT
 from unmask.core.files import read_json
 from unmask.core.texts import check_characters
 from unmask.denoisers.chat import ChatTemplate, Conversation, check_conversation
@@ -180,7 +181,7 @@ class Codec:
             if self.chat is None:
                 raise UserError(f"{whose} is a conversation, and this denoiser has no chat template: give a text")
         elif not (prompt.strip() or may_be_empty or self.is_bare):
-            raise UserError(f"{whose} is empty; write a question, e.g. \"Ana has 3 pens and buys 4. How many?\"")
+            raise UserError(f"{whose} is empty; write a question, e.g. \"{PROMPT}\"")
 
     def write_prompt(self, prompt: str | Conversation) -> str:
         """A prompt in its template, as text. A conversation is always written by the chat template."""

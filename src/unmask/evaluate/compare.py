@@ -4,13 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.table import Table
-
 from unmask.core.errors import UserError
+from unmask.evaluate.fitted import Sheet
 from unmask.evaluate.meaning import named
 from unmask.evaluate.paired import holm, paired
 from unmask.evaluate.records import Usable, find_records, usable
-from unmask.evaluate.table import plain, tested_seed
+from unmask.evaluate.table import tested_seed
 from unmask.evaluate.tally import Cell, Judged, Tallies, Tally
 
 READ_ONLY = ("denoiser", "dtype", "device", "torch", "package", "commit")  # may differ; said where they do
@@ -183,16 +182,15 @@ def _compared(cell: Cell, common: Sequence[tuple[bool, bool]], tested: bool) -> 
     )
 
 
-def render_compared(rows: Sequence[Compared]) -> Table:
-    """The rows as a rich table: A is the first file, B the second."""
-    seeds = len({row.seed for row in rows}) > 1
-    shown = Table()
-    shown.add_column("sampler", overflow="fold")
-    names = ["budget", *(["seed"] if seeds else []), "n", "A %", "B %", "B ahead by", "only A", "only B", "p", "Holm p"]
-    for name in names:
-        shown.add_column(name, justify="right")
-    for row in rows:
-        cells = [
+def render_compared(rows: Sequence[Compared]) -> Sheet:
+    """The rows as a table: A is the first file, B the second."""
+    seeds = {"seed": None} if len({row.seed for row in rows}) > 1 else {}
+    heads = {
+        "sampler": None, "budget": None, **seeds, "n": 1, "A %": 4, "B %": 5, "B ahead by": None, "only A": 2,
+        "only B": 3, "p": 0, "Holm p": None,
+    }  # fmt: skip
+    cells = [
+        (
             row.sampler,
             str(row.budget),
             *([str(row.seed)] if seeds else []),
@@ -203,6 +201,7 @@ def render_compared(rows: Sequence[Compared]) -> Table:
             str(row.only_first),
             str(row.only_second),
             *("" if value is None else f"{value:.2g}" for value in (row.p, row.holm)),
-        ]
-        shown.add_row(*plain(cells))
-    return shown
+        )
+        for row in rows
+    ]
+    return Sheet.of(heads, cells)

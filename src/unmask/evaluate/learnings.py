@@ -6,10 +6,9 @@ How lucky a learning was is a source of chance as well, and one that no test ove
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rich.table import Table
-
 from unmask.core.digest import digest
-from unmask.evaluate.table import TableRow, plain, tested_seed
+from unmask.evaluate.fitted import Sheet
+from unmask.evaluate.table import TableRow, tested_seed
 
 NOT_RECIPE = ("seed", "device", "accumulate", "workers")  # settings that change an order by chance or rounding only
 
@@ -103,19 +102,20 @@ def _tested(labels: Sequence[str], learnings: Mapping[str, Learning]) -> str:
     return next(label for label in labels if learnings[label].seed == seed)
 
 
-def render_learnings(rows: Sequence[LearningsRow]) -> Table | None:
-    """As a rich table; None if no recipe was learned twice."""
+def render_learnings(rows: Sequence[LearningsRow]) -> Sheet | None:
+    """As a table; None if no recipe was learned twice."""
     if not rows:
         return None
-    shown = Table(title="the same order learned with other seeds", title_justify="left")
-    shown.add_column("orders", overflow="fold")
-    for name in ("budget", "seeds", "tested", "steps", "accuracy % mean (min to max)"):
-        shown.add_column(name, justify="right")
-    for row in rows:
-        span = f"{100 * row.accuracy_min:.1f} to {100 * row.accuracy_max:.1f}"
-        cells = [", ".join(row.labels), str(row.budget), " ".join(map(str, row.seeds)), row.tested]
-        shown.add_row(*plain([*cells, f"{row.steps_mean:.2f}", f"{100 * row.accuracy_mean:.1f} ({span})"]))
-    return shown
+    cells = [
+        (
+            ", ".join(row.labels), str(row.budget), " ".join(map(str, row.seeds)), row.tested, f"{row.steps_mean:.2f}",
+            f"{100 * row.accuracy_mean:.1f} ({100 * row.accuracy_min:.1f} to {100 * row.accuracy_max:.1f})",
+        )
+        for row in rows
+    ]  # fmt: skip
+    wide = "accuracy % mean (min to max)"
+    heads = {"orders": None, "budget": None, "seeds": 0, "tested": 1, "steps": 2, wide: None}
+    return Sheet.of(heads, cells, "the same order learned with other seeds")
 
 
 def to_json(rows: Iterable[LearningsRow]) -> list[dict[str, Any]]:

@@ -65,6 +65,14 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     return McNemar(only_first, only_second, min(1.0, 2 * tail / 2**n))
 
 
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` percent of them do not exceed (the nearest rank, no interpolation)."""
+    if not values:
+        raise ValueError("there is no value")
+    rank = math.ceil(share / 100 * len(values))
+    return sorted(values)[max(rank, 1) - 1]
+
+
 def tokens_per_forward(content: Iterable[int], nfe: Iterable[int]) -> float:
     """TPF: all content tokens over all denoiser passes, a pass being counted once for each row in it.
 

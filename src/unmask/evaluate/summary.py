@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.table import Table
-
 from unmask.core.files import write_json
-from unmask.evaluate.table import TableRow, plain, tested_seed
+from unmask.evaluate.fitted import Sheet
+from unmask.evaluate.table import TableRow, tested_seed
 
 
 class FamilyRow(NamedTuple):
@@ -97,37 +96,35 @@ def write_summary(path: Path, rows: Sequence[TableRow], more: Mapping[str, Any])
     )
 
 
-def render_families(rows: Sequence[TableRow]) -> Table | None:
-    """The families as a rich table, the largest area first; None if none has two points."""
+def render_families(rows: Sequence[TableRow]) -> Sheet | None:
+    """The families as a table, the largest area first; None if none has two points."""
     found = sorted(families(rows), key=lambda row: math.inf if row.aup is None else -row.aup)
     if all(row.points < 2 for row in found):
         return None
+    cells = [
+        (
+            row.family, str(row.points), f"{row.tpf_min:.2f} to {row.tpf_max:.2f}", f"{100 * row.best:.1f}",
+            "" if row.aup is None else f"{row.aup:.0f}",
+        )
+        for row in found
+    ]  # fmt: skip
     title = "area under accuracy against parallelism (AUP), of families run at the same budgets"
-    shown = Table(title=title, title_justify="left")
-    shown.add_column("family", overflow="fold")
-    for name in ("points", "TPF", "best %", "AUP"):
-        shown.add_column(name, justify="right")
-    for row in found:
-        span = f"{row.tpf_min:.2f} to {row.tpf_max:.2f}"
-        cells = [row.family, str(row.points), span, f"{100 * row.best:.1f}"]
-        cells.append("" if row.aup is None else f"{row.aup:.0f}")
-        shown.add_row(*plain(cells), style="bold" if row.learned else None)
-    return shown
+    heads = {"family": None, "points": 0, "TPF": 1, "best %": None, "AUP": None}
+    return Sheet.of(heads, cells, title, [row.learned for row in found])
 
 
-def render_seeds(rows: Sequence[TableRow]) -> Table | None:
-    """Samplers over their seeds as a rich table; None if there is one seed only."""
+def render_seeds(rows: Sequence[TableRow]) -> Sheet | None:
+    """Samplers over their seeds as a table; None if there is one seed only."""
     found = over_seeds(rows)
     if all(len(row.seeds) < 2 for row in found):
         return None
-    tested = tested_seed([row.seed for row in rows])
-    shown = Table(title=f"over seeds; tests are of seed {tested}", title_justify="left")
-    shown.add_column("sampler", overflow="fold")
-    for name in ("budget", "seeds", "steps", "TPF", "accuracy % mean (min to max)"):
-        shown.add_column(name, justify="right")
-    for row in found:
-        lowest, highest = 100 * row.accuracy_min, 100 * row.accuracy_max
-        cells = [row.sampler, str(row.budget), " ".join(map(str, row.seeds)), f"{row.steps_mean:.2f}", f"{row.tpf:.2f}"]
-        cells.append(f"{100 * row.accuracy_mean:.1f} ({lowest:.1f} to {highest:.1f})")
-        shown.add_row(*plain(cells), style="bold" if row.learned else None)
-    return shown
+    cells = [
+        (
+            row.sampler, str(row.budget), " ".join(map(str, row.seeds)), f"{row.steps_mean:.2f}", f"{row.tpf:.2f}",
+            f"{100 * row.accuracy_mean:.1f} ({100 * row.accuracy_min:.1f} to {100 * row.accuracy_max:.1f})",
+        )
+        for row in found
+    ]  # fmt: skip
+    title = f"over seeds; tests are of seed {tested_seed([row.seed for row in rows])}"
+    heads = {"sampler": None, "budget": None, "seeds": 2, "steps": 1, "TPF": 0, "accuracy % mean (min to max)": None}
+    return Sheet.of(heads, cells, title, [row.learned for row in found])

@@ -1,19 +1,14 @@
 """The table: one row per sampler, budget and seed, from records; shown, or written as JSON."""
 
-import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from unmask.core.files import write_json
-from unmask.core.texts import one_line
 from unmask.evaluate.family import family
+from unmask.evaluate.fitted import Column, Sheet, show
 from unmask.evaluate.meaning import meaning
-from unmask.evaluate.metrics import Point, area_under_parallelism, retention, tokens_per_forward, wilson
+from unmask.evaluate.metrics import Point, area_under_parallelism, percentile, retention, tokens_per_forward, wilson
 from unmask.evaluate.paired import holm, paired
 from unmask.evaluate.pinned import Pinned
 from unmask.evaluate.records import Record
@@ -55,6 +50,8 @@ class TableRow(NamedTuple):
     family: the curve the row lies on. aup: area under this curve, with this seed; None where the others were run at
         other budgets (`with_areas`).
     retention: accuracy over that of the one-per-step sampler that is best on validation; None if none is known.
+    tokens_per_second: content tokens of all answers over `seconds`. seconds_p50, seconds_p99: of an answer, its share
+        of its batch's wall time, so at a batch of 1 its latency; the median, and what 99 of 100 do not exceed.
     """
 
     sampler: str
@@ -75,6 +72,9 @@ class TableRow(NamedTuple):
     family: str = ""
     aup: float | None = None
     retention: float | None = None
+    tokens_per_second: float | None = None
+    seconds_p50: float | None = None
+    seconds_p99: float | None = None
 
 
 def table_row(records: Cell) -> TableRow:
@@ -97,6 +97,9 @@ def table_row(records: Cell) -> TableRow:
         seconds=cell.seconds,
         seed=cell.seed,
         learned=cell.learned,
+        tokens_per_second=sum(cell.content) / cell.seconds if cell.seconds > 0 else None,
+        seconds_p50=percentile(cell.each_seconds, 50) if cell.seconds > 0 else None,
+        seconds_p99=percentile(cell.each_seconds, 99) if cell.seconds > 0 else None,
     )
 
 
@@ -248,40 +251,45 @@ def write_table(path: Path, rows: Iterable[TableRow]) -> None:
     write_json(path, to_json(rows))
 
 
-def render(rows: Sequence[TableRow], title: str | None = None) -> Table:
-    """The rows as a rich table: accuracy in percent with its interval, steps as mean [min, max]."""
-    seeds = len({row.seed for row in rows}) > 1
-    compared = [row.versus for row in rows if row.versus]
-    kept = any(row.retention is not None for row in rows)
-    shown = Table(title=title, title_justify="left")
-    shown.add_column("sampler", overflow="fold")
-    names = ["budget", *(["seed"] if seeds else []), "steps", "NFE", "TPF", "accuracy %"]
-    areas = any(row.aup is not None for row in rows)
-    names += [*(["kept %"] if kept else []), *(["AUP"] if areas else []), "seconds"]
-    for name in plain([*names, *(_heading(rows) if compared else [])]):
-        shown.add_column(name, justify="right")
-    for row in rows:
-        cells = [
-            row.sampler,
-            str(row.budget),
-            *([str(row.seed)] if seeds else []),
-            f"{row.steps_mean:.2f} [{row.steps_min}, {row.steps_max}]",
-            f"{row.nfe:.2f}",
-            f"{row.tpf:.2f}",
-            f"{100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]",
-            *([f"{100 * row.retention:.1f}" if row.retention is not None else ""] if kept else []),
-            *(["" if row.aup is None else f"{row.aup:.0f}"] if areas else []),
-            f"{row.seconds:.1f}",
-        ]
-        if compared:
-            cells += _against(row.versus) if row.versus else ["", "", ""]
-        shown.add_row(*plain(cells), style="bold" if row.learned else None)
-    return shown
+def render(rows: Sequence[TableRow], title: str | None = None) -> Sheet:
+    """The rows as a table: accuracy in percent with its interval, steps as mean [min, max]."""
+    compared = any(row.versus for row in rows)
+
+    def column(name: str, told: Callable[[TableRow], str], needed: int | None = None) -> Column:
+        return Column(name, [told(row) for row in rows], needed)
+
+    def optional(name: str, values: str, form: str, needed: int, scale: float = 1.0) -> list[Column]:
+        """A column of what not every row has; none where no row has it."""
+        found = [getattr(row, values) for row in rows]
+        cells = ["" if value is None else format(scale * value, form) for value in found]
+        return [Column(name, cells, needed)] if any(cells) else []
+
+    columns = [
+        column("sampler", lambda row: row.sampler),
+        column("budget", lambda row: str(row.budget)),
+        *([column("seed", lambda row: str(row.seed))] if len({row.seed for row in rows}) > 1 else []),
+        column("steps", lambda row: f"{row.steps_mean:.2f} [{row.steps_min}, {row.steps_max}]"),
+        column("NFE", lambda row: f"{row.nfe:.2f}", needed=5 if differs(rows) else 1),
+        column("TPF", lambda row: f"{row.tpf:.2f}", needed=4),
+        column("accuracy %", lambda row: f"{100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]"),
+        *optional("kept %", "retention", ".1f", 6, 100),
+        *optional("AUP", "aup", ".0f", 2),
+        *optional("tok/s", "tokens_per_second", ".0f", 3),
+        *optional("ms p50", "seconds_p50", ".1f", 1, 1000),
+        *optional("ms p99", "seconds_p99", ".1f", 1, 1000),
+        column("seconds", lambda row: f"{row.seconds:.1f}", needed=0),
+    ]
+    if compared:
+        told = [_against(row.versus) if row.versus else ("", "", "") for row in rows]
+        needed = (None, 0, 7)
+        heads = (f"{reference(rows)} ahead by", "p", "Holm p")
+        columns += [Column(head, [cells[at] for cells in told], needed[at]) for at, head in enumerate(heads)]
+    return Sheet(columns, title, [row.learned for row in rows])
 
 
-def plain(cells: Iterable[str]) -> list[Text]:
-    """Cells of a table as they are: no square bracket is markup, and nothing in them steers a terminal."""
-    return [Text(one_line(cell)) for cell in cells]
+def differs(rows: Iterable[TableRow]) -> bool:
+    """Whether a denoiser call was no step somewhere, so that NFE says something of its own."""
+    return any(abs(row.nfe - row.steps_mean) > 0.005 for row in rows)
 
 
 def reference(rows: Sequence[TableRow]) -> str:
@@ -291,25 +299,10 @@ def reference(rows: Sequence[TableRow]) -> str:
     return "order" if held <= learned else held.pop() if len(held) == 1 else "reference"
 
 
-def _heading(rows: Sequence[TableRow]) -> list[str]:
-    return [f"{reference(rows)} ahead by", "p", "Holm p"]
-
-
-def _against(versus: Versus) -> list[str]:
-    return [
-        f"{versus.points:+.1f} [{versus.low:.1f}, {versus.high:.1f}]",
-        f"{versus.p:.2g}",
-        f"{versus.holm:.2g}",
-    ]
+def _against(versus: Versus) -> tuple[str, str, str]:
+    return f"{versus.points:+.1f} [{versus.low:.1f}, {versus.high:.1f}]", f"{versus.p:.2g}", f"{versus.holm:.2g}"
 
 
 def print_table(rows: Sequence[TableRow], title: str | None = None, to: Literal["stderr", "stdout"] = "stderr") -> None:
     """Show the rows."""
     show(render(rows, title), to)
-
-
-def show(table: Table, to: Literal["stderr", "stdout"] = "stderr") -> None:
-    """Print a table; wide enough not to break numbers where the output is no terminal."""
-    console = Console(file=sys.stdout if to == "stdout" else sys.stderr)
-    console = console if console.is_terminal else Console(file=console.file, width=170)
-    console.print(table)

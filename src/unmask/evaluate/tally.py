@@ -1,7 +1,7 @@
 """The records of one sampler, budget and seed as numbers alone: a million of them fit in memory."""
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from unmask.evaluate.records import Record
@@ -71,6 +71,11 @@ class Tally:
     def right(self) -> int:
         """How many are right."""
         return sum(self._correct)
+
+    @property
+    def each_seconds(self) -> Sequence[float]:
+        """Of each, its share of its batch's wall time."""
+        return self._seconds
 
     @property
     def seconds(self) -> float:

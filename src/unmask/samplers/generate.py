@@ -1,8 +1,8 @@
 """Decode texts: prompts in, generations out, in the order they came.
 
-decode(denoiser, ["Ana has 3 pens and buys 4. How many?"], sampler="margin:block=16", budget=8)[0].text
-'<<3+4=7>> #### 7'
-"""
+decode(denoiser, ["On Friday 24 children come to play and 6 of them go home early. The other children make teams of 3. How many teams are there?"], sampler="top-prob", budget=4)[0].text
+'<<24-6=18>> <<18/3=6>> #### 6'
+"""  # noqa: E501
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,8 +1,8 @@
 """Traces: which token was written at which step and how probable it was then, in a file that a page can play.
 
     {"format": "unmask-trace", "version": 1, "denoiser": "wordprob", "seed": 0, ..., "traces": [
-      {"sampler": "margin", "budget": 4, "prompt": "Ana has ...", "text": "<<3+4=7>> #### 7", "steps": 4, "nfe": 4,
-       "tokens": ["<<", "3", ...], "revealed_at": [1, 2, ...], "probability": [0.98, 0.71, ...]}]}
+      {"sampler": "margin", "budget": 4, "prompt": "On Friday ...", "text": "<<24-6=18>> <<18/3=6>> #### 6",
+       "steps": 4, "nfe": 4, "tokens": ["<<", "2", ...], "revealed_at": [1, 2, ...], "probability": [0.98, 0.71, ...]}]}
 
 A prompt decoded by several samplers has a trace for each.
 """
