@@ -179,3 +179,22 @@ def test_no_name_becomes_html_a_link_or_a_column_of_the_card(order) -> None:
     assert "\n# title" not in card
     rows = [line for line in card.splitlines() if "alert" in line]
     assert [line.replace("\\|", "").count("|") for line in rows] == [6, 3]
+
+
+def test_the_card_has_a_licence_and_the_denoiser_it_is_for(order, hub) -> None:
+    pushed = push_to_hub(order, "someone/order", dry_run=True, license="mit", base_model="GSAI-ML/LLaDA-8B-Instruct")
+    front = pushed.card.split("---\n")[1].splitlines()
+    assert "license: mit" in front
+    assert "base_model: GSAI-ML/LLaDA-8B-Instruct" in front
+    assert 'load_denoiser("GSAI-ML/LLaDA-8B-Instruct")' in pushed.card
+    bare = push_to_hub(order, "someone/order", dry_run=True)
+    assert "license: apache-2.0" in bare.card
+    assert "base_model" not in bare.card
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"license": "MIT\nprivate: yes"}, {"license": ""}, {"base_model": "none"}, {"base_model": "a/b\nc: d"}]
+)
+def test_front_matter_cannot_be_written_into(order, hub, wrong) -> None:
+    with pytest.raises(UserError):
+        push_to_hub(order, "someone/order", dry_run=True, **wrong)

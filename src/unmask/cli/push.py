@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from unmask.cli.common import PATH, default, find_order, print_columns, say, tell, tell_json
+from unmask.cli.common import PATH, WORD, default, find_order, print_columns, say, tell, tell_json
 from unmask.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ class Push:
     """Make the repository a private one, if it has to be made."""
     results: Annotated[Path | None, PATH, default("none")] = None
     """Folder of a bench, whose table goes into the card."""
+    base_model: Annotated[str | None, WORD, default("none")] = None
+    """The denoiser the order is for, owner/name on the hub: the card and the hub's page name it."""
+    license: Annotated[str, WORD] = "apache-2.0"
+    """Licence of the order, as the hub abbreviates it."""
     dry_run: bool = False
     """Say what would be uploaded, print the card, and touch no network."""
     json: bool = False
@@ -46,6 +50,8 @@ class Push:
             private=self.private,
             measured=measured(self.results) if self.results is not None else (),
             dry_run=self.dry_run,
+            license=self.license,
+            base_model=self.base_model,
         )
         for note in pushed.notes:
             say(f"note: {note}")

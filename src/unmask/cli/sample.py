@@ -156,7 +156,8 @@ class Sample:
         from unmask.samplers.generate import decode
         from unmask.view.watch import Watch
 
-        watch = Watch(denoiser.codec, prompts, self.budget) if self.watch else contextlib.nullcontext()
+        name = (sampler if isinstance(sampler, str) else self.name) if self.beside else ""
+        watch = Watch(denoiser.codec, prompts, self.budget, name=name) if self.watch else contextlib.nullcontext()
         with watch as on_step:
             return decode(
                 denoiser,

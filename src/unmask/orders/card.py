@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 from unmask.core.texts import in_markdown
 from unmask.orders.folder import LearnedOrder
 
-HEAD = """---
-library_name: unmask
-tags:
-- masked-diffusion
-- generation-order
-- text-generation
----
-"""
+LICENSE = "apache-2.0"  # as unmask's own, unless another is named
+
+
+def head(license: str = LICENSE, base_model: str | None = None) -> str:
+    """The front matter the hub reads. license: its identifier there. base_model: `owner/name` of the denoiser."""
+    based = [f"base_model: {base_model}"] if base_model is not None else []
+    tags = ["tags:", "- masked-diffusion", "- generation-order", "- text-generation"]
+    return "\n".join(["---", "library_name: unmask", *tags, f"license: {license}", *based, "---", ""])
 
 
 class Measured(NamedTuple):
@@ -29,15 +29,22 @@ class Measured(NamedTuple):
     n: int
 
 
-def model_card(order: LearnedOrder, repository: str, measured: Sequence[Measured] = ()) -> str:
+def model_card(
+    order: LearnedOrder,
+    repository: str,
+    measured: Sequence[Measured] = (),
+    license: str = LICENSE,
+    base_model: str | None = None,
+) -> str:
     """The card in Markdown, with the front matter the hub reads.
 
     repository: `owner/name` it will be under. measured: rows of a table of `unmask bench`, best on a test split.
+    license, base_model: for the front matter, the latter the denoiser it was learned for.
     """
     learned = order.card.get("learn") or {}
     width = order.policy.config.denoiser_width
     parts = [
-        HEAD,
+        head(license, base_model),
         f"# {repository.partition('/')[2]}",
         "A learned generation order for a masked-diffusion language model: a small policy network that says which "
         "positions to write at each step, and how many, within a budget of steps. Learned with unmask by variational "
@@ -45,7 +52,7 @@ def model_card(order: LearnedOrder, repository: str, measured: Sequence[Measured
         f"It reads the denoiser's hidden states (width {width}), so it belongs to the denoiser it was learned with."
         if width
         else "It reads no hidden states of the denoiser, only its probabilities.",
-        _usage(order, repository),
+        _usage(order, repository, base_model),
         _table("Measured", measured) if measured else "",
         _table("On validation", _validation(order.card.get("validation") or {}), _OPTIMISTIC),
         _recipe(learned),
@@ -53,20 +60,20 @@ def model_card(order: LearnedOrder, repository: str, measured: Sequence[Measured
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def with_head(card: str) -> str:
+def with_head(card: str, license: str = LICENSE, base_model: str | None = None) -> str:
     """A card with the front matter, if it has none of its own."""
-    return card if card.startswith("---\n") else f"{HEAD}\n{card}"
+    return card if card.startswith("---\n") else f"{head(license, base_model)}\n{card}"
 
 
 _OPTIMISTIC = "Of several decode rules this is the best on these very examples, so it is optimistic."
 
 
-def _usage(order: LearnedOrder, repository: str) -> str:
-    budget = max(order.rules, default=8)
+def _usage(order: LearnedOrder, repository: str, base_model: str | None) -> str:
+    budget, denoiser = max(order.rules, default=8), base_model or "DENOISER"
     return (
         "## Use\n\n```python\nimport unmask\n\n"
         f'order = unmask.load_order("{repository}")\n'
-        f'unmask.decode(unmask.load_denoiser("DENOISER"), ["PROMPT"], sampler=order, budget={budget})\n```'
+        f'unmask.decode(unmask.load_denoiser("{denoiser}"), ["PROMPT"], sampler=order, budget={budget})\n```'
     )
 
 

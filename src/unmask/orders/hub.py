@@ -1,12 +1,13 @@
 """Put a learned order on the Hugging Face hub; `load_order("owner/name")` fetches one."""
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from unmask.core.errors import UserError
-from unmask.orders.card import Measured, local_paths, model_card, with_head
+from unmask.orders.card import LICENSE, Measured, local_paths, model_card, with_head
 from unmask.orders.folder import STUB, LearnedOrder, load_order, save_order
 
 FILES = ("README.md", "config.json", "model.safetensors")
@@ -36,6 +37,8 @@ def push_to_hub(
     message: str = "A learned order",
     token: str | None = None,
     dry_run: bool = False,
+    license: str = LICENSE,
+    base_model: str | None = None,
 ) -> Push:
     """Upload an order (or its folder) to `repository`, `owner/name`, which is made if it is not there.
 
@@ -44,26 +47,33 @@ def push_to_hub(
               of itself and `measured`.
     token:    the one of `hf auth login` unless given.
     dry_run:  say what would be uploaded; the network is not touched.
+    license:  for the card, as the hub abbreviates it. base_model: `owner/name` of the denoiser the order is for.
     Raises UserError on a name the hub does not allow, an order that does not load, and whatever the hub refuses.
     """
     check_repository(repository)
+    if base_model is not None:
+        check_repository(base_model)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", license):
+        raise UserError(f"`{license}` is no licence as the hub abbreviates them: write e.g. apache-2.0, mit or other")
     own: str | None = None
     if not isinstance(order, LearnedOrder):
         if not Path(order).is_dir():
             raise UserError(f"there is no folder {order}; give the folder of a learned order")
         own = _own_card(Path(order))
         order = load_order(order)
-    text = card if card is not None else own if own is not None else model_card(order, repository, measured)
+    text = card if card is not None else own if own is not None else model_card(
+        order, repository, measured, license, base_model
+    )
     paths = local_paths(order.card)
     notes = [f"config.json names paths on this disk: {', '.join(paths)}"] if paths else []
     if own is not None and measured and card is None:
         notes.append("the folder has a card of its own, which is kept as it is, without the measured table")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "order"
-        save_order(order, folder, with_head(text))
+        save_order(order, folder, with_head(text, license, base_model))
         files = {name: (folder / name).stat().st_size for name in FILES}
         url = None if dry_run else _upload(folder, repository, private=private, message=message, token=token)
-    return Push(repository, private, url, files, with_head(text), notes)
+    return Push(repository, private, url, files, with_head(text, license, base_model), notes)
 
 
 def check_repository(name: str) -> None:

@@ -19,6 +19,7 @@ from unmask.samplers.options import check_temperature
 from unmask.samplers.state import take_rows, where_rows
 
 MOST_STEPS = 10_000  # of samplers that go through all of them; published ones take some thousands
+PRINTED = 8  # rows of a step that its line tells of
 
 
 class Decoded(NamedTuple):
@@ -70,6 +71,7 @@ class Step(NamedTuple):
     before, after: the canvas around it; what was taken back is masked after and not before.
     tokens:  long [b, L], what was written at `selection.positions`; elsewhere they mean nothing.
     denoised: its statistics are computed when asked for.
+    Printed, it is a line: `on_step=print` shows a decode as it goes.
     """
 
     number: int
@@ -79,6 +81,19 @@ class Step(NamedTuple):
     selection: Selection
     tokens: Tensor
     denoised: Denoised
+
+    def __repr__(self) -> str:
+        shown = [
+            f"row {int(row)}: {new.nonzero().squeeze(-1).tolist()} written, {int(left)} left"
+            for row, new, left in zip(
+                self.rows[:PRINTED],
+                self.before.masked[:PRINTED] & ~self.after.masked[:PRINTED],
+                self.after.masked[:PRINTED].sum(-1),
+                strict=True,
+            )
+        ]
+        more = len(self.rows) - len(shown)
+        return f"Step {self.number}; {'; '.join(shown)}" + (f"; and {more} rows more" if more else "")
 
 
 def draw_tokens(canvas: Canvas, denoised: Denoised, draws: Draws, temperature: float) -> Tensor:

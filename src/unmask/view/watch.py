@@ -1,5 +1,6 @@
 """Watch texts being written, step by step, in a terminal; elsewhere a plain line for each step."""
 
+import colorsys
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -13,7 +14,7 @@ from unmask.denoisers.codec import Codec
 from unmask.samplers.decode import Step
 from unmask.samplers.trace import pieces
 
-COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red")  # of steps 1, 2, ...; then again from the first
+COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red")  # of up to six steps; more are a rainbow
 PAUSE = 0.25  # seconds a step stays to be seen
 LINES_A_ROW = 5  # of the terminal, roughly, for a prompt and its response
 
@@ -29,13 +30,17 @@ class Row:
 
 @dataclass
 class Watch:
-    """`with Watch(codec, prompts) as watch: decode(..., on_step=watch)`. On stderr."""
+    """`with Watch(codec, prompts) as watch: decode(..., on_step=watch)`. On stderr.
+
+    name: of the sampler, where several are watched one after the other.
+    """
 
     codec: Codec
     prompts: list[str]
     budget: int
     console: Console = field(default_factory=lambda: Console(stderr=True))
     pause: float = PAUSE
+    name: str = ""
 
     def __post_init__(self) -> None:
         self.rows: dict[int, Row] = {}
@@ -56,7 +61,8 @@ class Watch:
                     row.tokens[position], row.revealed_at[position] = tokens[column], taken
             if self.live is None:
                 written = sum(at == taken for at in row.revealed_at)
-                told = f"prompt {number + 1}, step {taken} of at most {self.budget}, {written} new: "
+                whose = f"{one_line(self.name)}, " if self.name else ""
+                told = f"{whose}prompt {number + 1}, step {taken} of at most {self.budget}, {written} new: "
                 self.console.print(told + self.text(number).plain, markup=False, highlight=False, soft_wrap=True)
         if self.live is not None:
             fits = max(1, self.console.height // LINES_A_ROW)
@@ -68,7 +74,8 @@ class Watch:
 
     def prompt(self, number: int) -> Text:
         """What is answered."""
-        return Text(f"{number + 1}. {one_line(self.prompts[number])}", style="dim")
+        whose = f" ({one_line(self.name)})" if self.name else ""
+        return Text(f"{number + 1}. {one_line(self.prompts[number])}{whose}", style="dim")
 
     def text(self, number: int) -> Text:
         """The response so far, each token in the colour of its step, those of the last step underlined."""
@@ -79,7 +86,7 @@ class Watch:
             if not at:
                 shown.append("_", style="dim")
             elif token not in self.codec.end_tokens:
-                style = COLOURS[(at - 1) % len(COLOURS)]
+                style = colour(at, self.budget)
                 shown.append(one_line(text), style=f"bold underline {style}" if at == last else style)
         return shown
 
@@ -93,3 +100,12 @@ class Watch:
     ) -> None:
         if self.live is not None:
             self.live.stop()
+
+
+def colour(at: int, budget: int) -> str:
+    """Of step `at` of at most `budget`: no two are the same, from blue at the first to red at the last."""
+    if budget <= len(COLOURS):
+        return COLOURS[at - 1]
+    hue = 0.68 * (1 - (at - 1) / (budget - 1))
+    red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(hue, 0.62, 0.8))
+    return f"#{red:02x}{green:02x}{blue:02x}"
