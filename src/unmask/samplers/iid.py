@@ -43,6 +43,6 @@ class IID(Stateless):
         return before_first(tossed(draws, "reveal", canvas.masked, chance[..., None]))
 
     def _chance(self, canvas: Canvas, steps_left: Tensor) -> Tensor:
-        """float64: 1 - s/t with so many steps left (long [..., B]); t = eps + (1 - eps) n / T, t - s = (1 - eps) / T."""
+        """float64: 1 - s/t with `steps_left` (long [..., B]): t = eps + (1 - eps) n / T, less s it is (1 - eps) / T."""
         left = steps_left.clamp(min=1).double()
         return (1 - self.eps) / (self.eps * canvas.budget + (1 - self.eps) * left) if self.eps else 1.0 / left
