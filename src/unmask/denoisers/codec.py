@@ -181,7 +181,9 @@ class Codec:
             if self.chat is None:
                 raise UserError(f"{whose} is a conversation, and this denoiser has no chat template: give a text")
         elif not (prompt.strip() or may_be_empty or self.is_bare):
-            raise UserError(f"{whose} is empty; write a question, e.g. \"{PROMPT}\"")
+            raise UserError(
+                f'{whose} is empty; write a question, e.g. "{PROMPT}", or give the template {BARE} for a text from nothing'
+            )
 
     def write_prompt(self, prompt: str | Conversation) -> str:
         """A prompt in its template, as text. A conversation is always written by the chat template."""
