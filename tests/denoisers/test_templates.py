@@ -361,6 +361,17 @@ def test_in_a_turn_of_data_only_the_templates_own_are_special(tokenizer):
     assert read(codec, ids) == "<s>a<|end|><|mask|> b<s><|end|>"
 
 
+@pytest.mark.parametrize("template", ["{prompt}", "Q: {prompt}<|end|>", "chat", "{prompt} ->"])
+def test_in_a_pair_of_data_names_on_either_side_are_letters(tokenizer, template):
+    chat = ChatTemplate("{{ messages[0].content }}<|end|>")
+    codec = codec_of(tokenizer, template=template, chat=chat)
+    before, after = codec.encode_pair("a<|pad|>", "<|mask|><s>b", codec.special)
+    assert read(codec, after) == "<|mask|><s>b"
+    assert read(codec, before).count("a<|pad|>") == 1
+    own = [token for token in before + after if token in codec.special.values()]
+    assert own == [codec.end_token] * ("<|end|>" in template or template == "chat")
+
+
 def test_in_a_prompt_a_special_token_is_that_token(tokenizer):
     codec = codec_of(tokenizer, template="{prompt}")
     assert codec.encode_prompt("a<|end|>b") == [*codec.encode("a"), codec.end_token, *codec.encode("b")]

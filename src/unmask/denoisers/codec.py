@@ -243,9 +243,8 @@ class Codec:
             before = self.encode_prompt(context, letters)
             if self.template == OWN:
                 return before, self.encode(continuation, letters)
-            hidden = Hidden.of(context, letters)
-            rest = Hidden.of(continuation, letters)
-            whole = self._encode_hidden(self.write_prompt(hidden.prompt) + rest.prompt, hidden.names | rest.names)
+            (prompt, rest), names = Hidden.of([context, continuation], letters)
+            whole = self._encode_hidden(self.write_prompt(prompt) + rest, names)
         return before, whole[len(before) :] or self.encode_on(continuation, letters)
 
     def encode(self, text: str, letters: Collection[str] = ()) -> list[int]:

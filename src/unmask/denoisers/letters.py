@@ -1,7 +1,7 @@
 """What a tokenizer does to a text besides cutting it: special tokens found in it, and a blank put before it."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
@@ -21,8 +21,8 @@ class Hidden(NamedTuple):
     names: dict[str, str]
 
     @staticmethod
-    def of(prompt: str | Conversation, names: Collection[str]) -> "Hidden":
-        """Hide those of `names` that the prompt has, longer ones first."""
+    def of(prompt: str | Conversation | Sequence[str], names: Collection[str]) -> "Hidden":
+        """Hide those of `names` that the prompt has, longer ones first; several texts get the same signs."""
         if not names:
             return Hidden(prompt, {})
         texts = list(strings(prompt))
