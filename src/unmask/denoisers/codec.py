@@ -182,7 +182,8 @@ class Codec:
                 raise UserError(f"{whose} is a conversation, and this denoiser has no chat template: give a text")
         elif not (prompt.strip() or may_be_empty or self.is_bare):
             raise UserError(
-                f'{whose} is empty; write a question, e.g. "{PROMPT}", or give the template {BARE} for a text from nothing'
+                f'{whose} is empty; write a question, e.g. "{PROMPT}", or give the template {BARE} for a text from '
+                "nothing"
             )
 
     def write_prompt(self, prompt: str | Conversation) -> str:
