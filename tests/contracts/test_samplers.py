@@ -12,6 +12,7 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws, mix, positions_from_first_valid, to_unit
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
+from unmask.orders.folder import LearnedOrder
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.reveals.bernoulli import Bernoulli
 from unmask.samplers import (
@@ -27,6 +28,7 @@ from unmask.samplers import (
     make_sampler,
     wrap,
 )
+from unmask.samplers.generate import decode as decode_texts
 from unmask.samplers.iid import IID
 from unmask.samplers.pick import pick_quota
 
@@ -66,6 +68,29 @@ class HashDenoiser:
         here = mix(context ^ mix(place))[canvas.masked]  # [M]
         logits = 8 * to_unit(mix(here[:, None] ^ mix(torch.arange(VOCABULARY))))
         return Denoised.from_logits(canvas, logits)
+
+
+@dataclass
+class Coarse(HashDenoiser):
+    """The same in seventeen steps of a half, as a network of few bits says them: whole rows and tokens are often level.
+
+    damage: (row identity, what one logit of its first position becomes); None leaves all as they are.
+    """
+
+    dtype: torch.dtype
+    damage: tuple[int, float] | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def reread(self, canvas: Canvas, again: Tensor) -> Denoised:
+        denoised, asked = super().reread(canvas, again), canvas.remask(again)
+        logits = ((denoised.logits(slice(None)) * 2).round() / 2).to(self.dtype)
+        if self.damage is not None:
+            row, value = self.damage
+            first = positions_from_first_valid(asked.valid)[asked.masked] == 0
+            logits[first & (asked.row[denoised.where[:, 0]] == row), 1 if value > -torch.inf else slice(None)] = value
+        return Denoised.from_logits(asked, logits)
 
 
 def coin_policy(canvas: Canvas, denoised: Denoised) -> Bernoulli:
@@ -161,11 +186,14 @@ for spec in (
     *("margin:schedule=linear", "random:schedule=linear,eps=0.2,block=4", "halton:schedule=linear", "iid:eps=0.1"),
     *("factor:published=true", "factor:factor=2,published=true,block=3"),
     *("top-prob:eot=zero", "entropy:eot=zero,block=4"),
+    "random:exit=prophet,answer=1",
 ):
     CASES[spec] = make_sampler(spec, end_token=END)
 for other, plain in OTHERS.items():
     CASES[other] = plain
     CASES[f"{other}, wrapped"] = wrap(plain, block=2, eot="tail", pace=False, end_token=END)
+for spec in ("top-prob:eot=defer", "threshold:eot=tail,block=4", "iid:eot=defer", "slowfast:eot=tail,pace=true"):
+    CASES[f"{spec}, two ends"] = make_sampler(spec, end_token=(END, 1))
 CASES["undoes at random"] = Undoes()
 CASES["undoes at random, wrapped"] = wrap(Undoes(), block=3)
 OF_EDITORS = {name: case for name, case in CASES.items() if isinstance(case, Editor)}
@@ -394,6 +422,101 @@ def test_a_row_does_not_depend_on_padding_order_or_neighbours(unmasker, canvas, 
     assert_same(among.probability[back, inside], alone.probability)
     for name in ("steps", "nfe", "log_prob"):
         assert_same(getattr(among, name)[back], getattr(alone, name))
+
+
+@st.composite
+def mixed_rows(draw: st.DrawFn) -> Canvas:
+    """Two to six rows of own lengths, places, budgets (one to very many) and identities, some as large as they get."""
+    count = draw(st.integers(2, 6))
+    spans = [(draw(st.integers(0, 5)), draw(st.integers(1, 12)), draw(st.integers(0, 4))) for _ in range(count)]
+    length = max(sum(span) for span in spans)
+    budgets = [draw(st.sampled_from([1, 2, 3, 5, 8, 13, 40])) for _ in range(count)]
+    keys = draw(st.lists(st.integers(0, 2**62), min_size=count, max_size=count, unique=True))
+    words = mix(torch.arange(count * length).reshape(count, length) + draw(st.integers(0, 99)))
+    column = torch.arange(length)
+    valid = torch.stack([(column >= left) & (column < left + size) for left, size, _ in spans])
+    return Canvas.make(words % VOCABULARY, to_unit(words) < 0.75, torch.tensor(budgets), valid, torch.tensor(keys))
+
+
+def cropped(canvas: Canvas, row: int) -> Canvas:
+    """A row by itself, without its padding."""
+    here = canvas.take(torch.tensor([row]))
+    columns = here.valid[0]
+    return replace(here, **{name: getattr(here, name)[:, columns] for name in ("tokens", "masked", "valid")})
+
+
+def assert_rows_are_what_they_are_alone(canvas: Canvas, write) -> None:
+    """`write` decodes a canvas; every row of it must be the row by itself, to the last bit."""
+    among = write(canvas)
+    for row in range(len(canvas.row)):
+        alone, columns = write(cropped(canvas, row)), canvas.valid[row]
+        assert_same(among.canvas.tokens[row, columns], alone.canvas.tokens[0])
+        for name in ("revealed_at", "probability"):
+            assert_same(getattr(among, name)[row, columns], getattr(alone, name)[0])
+        for name in ("steps", "nfe", "log_prob"):
+            assert_same(getattr(among, name)[row], getattr(alone, name)[0])
+
+
+PRECISIONS = (torch.bfloat16, torch.float32)
+
+
+@every_sampler
+@some_examples(3)
+@given(canvas=mixed_rows(), precision=st.sampled_from(PRECISIONS), temperature=st.sampled_from([0.0, 1.0]))
+def test_a_row_alone_is_the_row_among_others_of_other_budgets_lengths_and_keys(
+    unmasker, canvas, precision, temperature
+):
+    """Where the numbers are so coarse that positions and tokens are level, too: ties are the row's own."""
+    assert_rows_are_what_they_are_alone(
+        canvas,
+        lambda rows: decode_canvas(
+            Coarse(precision), rows, unmasker, seed=5, temperature=temperature, log_probs=True
+        ),
+    )
+
+
+@pytest.mark.slow
+@every_sampler
+@some_examples(15)
+@given(canvas=mixed_rows(), precision=st.sampled_from(PRECISIONS), temperature=st.sampled_from([0.0, 0.7, 1.0]))
+def test_a_row_alone_is_the_row_among_many_others(unmasker, canvas, precision, temperature):
+    assert_rows_are_what_they_are_alone(
+        canvas,
+        lambda rows: decode_canvas(
+            Coarse(precision), rows, unmasker, seed=6, temperature=temperature, log_probs=True
+        ),
+    )
+
+
+RULES = {2: DecodeRule("threshold", 0.3), 5: DecodeRule("sample"), 13: DecodeRule("threshold", 0.9, pace=True)}
+ORDER = LearnedOrder(network_policy(), RULES)
+
+
+@some_examples(10)
+@given(canvas=mixed_rows(), precision=st.sampled_from(PRECISIONS), temperature=st.sampled_from([0.0, 1.0]))
+def test_a_learned_order_writes_a_row_alone_as_among_others_of_other_budgets(canvas, precision, temperature):
+    """Every budget has its rule, and none may reach a row of another."""
+    options = {"sampler": ORDER, "temperature": temperature, "log_probs": True, "seed": 7}
+    among = decode_texts(Coarse(precision), canvas, **options)
+    for row, found in enumerate(among):
+        (alone,) = decode_texts(Coarse(precision), cropped(canvas, row), **options)
+        assert found.tokens == alone.tokens
+        assert found.revealed_at == alone.revealed_at
+        assert (found.steps, found.nfe) == (alone.steps, alone.nfe)
+        assert found.log_prob == alone.log_prob
+
+
+@every_sampler
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf], ids=["NaN", "infinite", "nothing possible"])
+def test_logits_that_are_no_distribution_are_refused_by_row_and_step(unmasker, value):
+    """Only one position of one row of three; whatever the sampler looks at, no token of it is written."""
+    masked = torch.tensor([[1, 1, 0, 1], [1, 0, 1, 1], [0, 1, 1, 1]]).bool()
+    canvas = Canvas.make(torch.zeros(3, 4, dtype=torch.long), masked, torch.tensor([3, 9, 2]))
+    canvas = replace(canvas, row=torch.tensor([8, 9, 7]))
+    for temperature in (0.0, 1.0):
+        decode_canvas(Coarse(torch.float32), canvas, unmasker, temperature=temperature)
+        with pytest.raises(UserError, match=r"position 0 of row 9, at step \d+, so there is"):
+            decode_canvas(Coarse(torch.float32, (9, value)), canvas, unmasker, temperature=temperature)
 
 
 @pytest.mark.slow
