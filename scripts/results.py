@@ -22,7 +22,16 @@ from unmask.exact.gap import Cell, summaries
 
 sys.path.insert(0, str(Path(__file__).parent))
 from results_ahead import ahead_sentence
-from results_speed import load_sentence, render_caches, render_independence, render_policy, render_speed
+from results_speed import (
+    load_sentence,
+    render_caches,
+    render_head,
+    render_independence,
+    render_policy,
+    render_precision,
+    render_speed,
+    render_vocabularies,
+)
 
 ROOT = Path(__file__).parents[1]
 GUIDES = ("exact", "measuring", "speed", "big-denoisers", "checkpoints")
@@ -209,6 +218,9 @@ PARTS = {
     "speed": render_speed,
     "caches": render_caches,
     "independence": render_independence,
+    "precision": render_precision,
+    "head": render_head,
+    "vocabularies": render_vocabularies,
     "policy": render_policy,
     "load": load_sentence,
     "knows": first_step,

@@ -94,6 +94,59 @@ def render_independence(folder: Path) -> str:
     return "\n".join([*lines, "", said, *told, "", f"{where}; {made}; records: `docs/records/{folder.name}`."]) + "\n"
 
 
+def render_precision(folder: Path) -> str:
+    """In which precision a text does not depend on its batch, and what it costs that it never does."""
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    cells = {(cell["dtype"], cell["exact"], cell["sampler"]): cell for cell in record["cells"]}
+    samplers = list(dict.fromkeys(cell["sampler"] for cell in record["cells"]))
+    heads = (f"`{name}`, {what}" for name in samplers for what in ("same text, %", "same log-probability, %"))
+    lines = [f"| precision | {' | '.join(heads)} | time, exact over not |", f"|---|{'---|' * (2 * len(samplers) + 1)}"]
+    for dtype, exact in dict.fromkeys((cell["dtype"], cell["exact"]) for cell in record["cells"]):
+        found = [cells[dtype, exact, name] for name in samplers]
+        shares = [f"{100 * cell[what]:.1f}" for cell in found for what in ("identical", "same_log_prob")]
+        times = [cell["seconds_together"] / cells[dtype, False, cell["sampler"]]["seconds_together"] for cell in found]
+        cost = f"{min(times):.1f} to {max(times):.1f}" if exact else ""
+        lines.append(f"| {dtype}{', exact' if exact else ''} | {' | '.join(shares)} | {cost} |")
+    cell = record["cells"][0]
+    where = f"{cell['problems']} problems of `wordprob`, `{record['split']}`, T = {cell['budget']}; batches of 1 and"
+    made = f"seed {record['seed']}, commit `{record['commit']}`, torch {record['torch']}, {record['device']}"
+    told = f"{where} {record['batches'][1]}; {made}, threads: {record['threads']}; `docs/records/{folder.name}`."
+    return "\n".join([*lines, "", told]) + "\n"
+
+
+def render_head(folder: Path) -> str:
+    """What it saves that only positions that are read get logits (benchmarks/head_speed.py)."""
+    part = parts_of(folder)["positions"]
+    lines = ["| vocabulary | sampler | times as fast as with all logits | as LLaDA's loop |", "|---|---|---|---|"]
+    for cell in part["cells"]:
+        published = spread(cell["over_published"]) if "over_published" in cell else ""
+        first = f"| {cell['vocabulary']:,} | `{cell['sampler']}` | {spread(cell['over_everywhere'])}"
+        lines.append(f"{first} | {published} |")
+    sizes, made = part["settings"], part["made_with"]
+    same = all(cell["same_tokens"] for cell in part["cells"])
+    told = (
+        f"{sizes['rows']} rows of {sizes['length']}, {sizes['budget']} steps, a random trunk of {sizes['layers']} "
+        f"layers and width {sizes['width']}; the same tokens in every case: {'yes' if same else 'no'}; "
+        f"seed {sizes['seed']}, commit `{made['commit']}`, torch {made['torch']}, {made['device']}; records: `docs/records/{folder.name}`."
+    )
+    return "\n".join([*lines, "", told]) + "\n"
+
+
+def render_vocabularies(folder: Path) -> str:
+    """A decode over its bare passes at published vocabularies (benchmarks/head_speed.py)."""
+    part = parts_of(folder)["vocabularies"]
+    lines = ["| vocabulary | rows | `top-prob` | `entropy` |", "|---|---|---|---|"]
+    for cell in part["cells"]:
+        ratios = " | ".join(spread(cell[name]) for name in ("top-prob", "entropy"))
+        lines.append(f"| {cell['vocabulary']:,} | {cell['rows']} | {ratios} |")
+    sizes, made = part["settings"], part["made_with"]
+    told = (
+        f"Responses of {sizes['length']}, {sizes['budget']} steps, the trunk as above; seed {sizes['seed']}, commit "
+        f"`{made['commit']}`, torch {made['torch']}, {made['device']}; records: `docs/records/{folder.name}`."
+    )
+    return "\n".join([*lines, "", told]) + "\n"
+
+
 def render_policy(folder: Path) -> str:
     """The policy's share of the operations, from benchmarks/policy_cost.py."""
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))

@@ -207,9 +207,13 @@ class Denoised:
             top2, torch.empty_like(top2, dtype=torch.long), torch.empty(count if entropy else 0, device=device)
         )
         with torch.no_grad():
-            for chunk in self.chunks():
-                self._tell(chunk, found)
-        self._refuse(top2[:, 0].isnan())  # one such logit makes NaN of the whole log-softmax
+            chunks = self.chunks()
+            if len(chunks) == 1 and len(pieces(chunks[0], self.vocabulary, device)) == 1:
+                found = statistics(self.logits(chunks[0]), entropy)
+            else:
+                for chunk in chunks:
+                    self._tell(chunk, found)
+        self._refuse(found.top2[:, 0].isnan())  # one such logit makes NaN of the whole log-softmax
         return found
 
     def _tell(self, chunk: slice, found: Statistics) -> None:
