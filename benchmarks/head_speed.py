@@ -4,7 +4,8 @@
 
     positions     a decode against the same one that makes logits at every masked position, and against LLaDA's own loop
                   with the same blocks, at two vocabularies: the same tokens, and how many times as fast
-    vocabularies  a decode over its bare passes (all logits, nothing read of them), at published vocabularies
+    vocabularies  a decode over its bare passes (all logits, nothing read of them), at published vocabularies, in chunks
+                  as they are and in small ones
 
 A small random trunk, so that the head is most of the work at a large vocabulary. Cases take turns as in
 `decode_speed.py`: a ratio is that of one turn, and its median and quartiles are reported.
@@ -25,6 +26,7 @@ from decode_speed import bare_passes, ratio, say, seeded, take_turns, told
 
 from unmask.core.canvas import Canvas
 from unmask.core.files import write_json
+from unmask.denoisers import base
 from unmask.denoisers.base import Denoised
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 from unmask.evaluate.records import provenance
@@ -59,6 +61,15 @@ def everywhere(network: Transformer) -> Callable[[Canvas], Denoised]:
         return replace(denoised, logits=logits)
 
     return denoiser
+
+
+def in_small_chunks(network: Transformer, canvas: Canvas) -> None:
+    """`top-prob` with 16 MiB of logits at a time, 33 rows of LLaDA's."""
+    usual, base.CHUNK_BYTES = base.CHUNK_BYTES, 1 << 24
+    try:
+        decode_canvas(network, canvas, make_sampler("top-prob"))
+    finally:
+        base.CHUNK_BYTES = usual
 
 
 def positions(given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -112,10 +123,11 @@ def vocabularies(given: argparse.Namespace) -> list[dict[str, Any]]:
                 )
                 for name in ("top-prob", "entropy")
             }
+            cases["small_chunks"] = lambda network=network, canvas=canvas: in_small_chunks(network, canvas)
             cases["passes"] = lambda network=network, canvases=canvases: bare_passes(network, canvases)
             taken = take_turns(cases, given.repeats)
             cell = {"vocabulary": vocabulary, "rows": rows}
-            cell |= {name: ratio(taken[name], taken["passes"]) for name in ("top-prob", "entropy")}
+            cell |= {name: ratio(taken[name], taken["passes"]) for name in cases if name != "passes"}
             say(f"vocabularies  V = {vocabulary:,}, {rows} rows: {told(cell['top-prob'])} bare passes")  # type: ignore[arg-type]
             cells.append(cell)
     return cells

@@ -127,7 +127,8 @@ def render_head(folder: Path) -> str:
     told = (
         f"{sizes['rows']} rows of {sizes['length']}, {sizes['budget']} steps, a random trunk of {sizes['layers']} "
         f"layers and width {sizes['width']}; the same tokens in every case: {'yes' if same else 'no'}; "
-        f"seed {sizes['seed']}, commit `{made['commit']}`, torch {made['torch']}, {made['device']}; records: `docs/records/{folder.name}`."
+        f"seed {sizes['seed']}, commit `{made['commit']}`, torch {made['torch']}, {made['device']}; "
+        f"records: `docs/records/{folder.name}`."
     )
     return "\n".join([*lines, "", told]) + "\n"
 
@@ -135,14 +136,15 @@ def render_head(folder: Path) -> str:
 def render_vocabularies(folder: Path) -> str:
     """A decode over its bare passes at published vocabularies (benchmarks/head_speed.py)."""
     part = parts_of(folder)["vocabularies"]
-    lines = ["| vocabulary | rows | `top-prob` | `entropy` |", "|---|---|---|---|"]
+    lines = ["| vocabulary | rows | `top-prob` | `entropy` | `top-prob` in chunks of 16 MiB |", "|---|---|---|---|---|"]
     for cell in part["cells"]:
-        ratios = " | ".join(spread(cell[name]) for name in ("top-prob", "entropy"))
+        ratios = " | ".join(spread(cell[name]) for name in ("top-prob", "entropy", "small_chunks"))
         lines.append(f"| {cell['vocabulary']:,} | {cell['rows']} | {ratios} |")
     sizes, made = part["settings"], part["made_with"]
     told = (
-        f"Responses of {sizes['length']}, {sizes['budget']} steps, the trunk as above; seed {sizes['seed']}, commit "
-        f"`{made['commit']}`, torch {made['torch']}, {made['device']}; records: `docs/records/{folder.name}`."
+        f"Responses of {sizes['length']}, {sizes['budget']} steps, {sizes['layers']} layers of width {sizes['width']}; "
+        f"seed {sizes['seed']}, commit `{made['commit']}`, torch {made['torch']}, {made['device']}; "
+        f"records: `docs/records/{folder.name}`."
     )
     return "\n".join([*lines, "", told]) + "\n"
 

@@ -7,6 +7,8 @@ from unmask.core.canvas import Canvas
 from unmask.core.draws import mix, to_unit
 from unmask.denoisers.base import Denoised
 from unmask.samplers import decode_canvas, make_sampler
+from unmask.samplers.margin import Margin
+from unmask.samplers.schedule import grid
 
 from . import published_loops as published
 
@@ -30,6 +32,16 @@ def logits_of(tokens: torch.Tensor) -> torch.Tensor:
 def denoiser(canvas: Canvas) -> Denoised:
     tokens = torch.where(canvas.masked, MASK, canvas.tokens)
     return Denoised.from_logits(canvas, logits_of(tokens)[canvas.masked])
+
+
+class NeverIdle(Margin):
+    """The same, one step after the other."""
+
+    def __init__(self):
+        super().__init__(schedule="linear")
+
+    def idle(self, canvas, denoised, state, draws):
+        return torch.zeros_like(canvas.step)
 
 
 def flat(canvas: Canvas) -> Denoised:
@@ -91,6 +103,25 @@ def test_the_end_of_the_linear_schedule_is_an_option(rows):
 def test_the_linear_schedule_is_another_than_the_even_one(rows):
     even, linear = (ours(rows, f"margin:schedule={name}", 7).canvas.tokens for name in ("even", "linear"))
     assert (even != linear).any(-1).sum() > ROWS / 2
+
+
+@pytest.mark.parametrize("eps", [1e-3, 1e-5, 0.2, 0.0])
+def test_the_grid_is_that_of_linspace_to_the_last_bit(eps):
+    for steps in (1, 2, 3, 7, 32, 100, 255, 512):
+        index = torch.arange(steps + 1)
+        assert torch.equal(grid(index, torch.full_like(index, steps), eps), torch.linspace(1, eps, steps + 1))
+
+
+def test_steps_that_reveal_nothing_are_passed_over_however_many(rows):
+    """Ten thousand of them; what comes after is what one step after the other gives."""
+    few = rows[:4]
+    found = ours(few, "margin:schedule=linear", 10_000)
+    assert (found.steps == 10_000).all()
+    sampler, canvas = make_sampler("margin:schedule=linear"), Canvas.make(few, few == MASK, 300)
+    fast = decode_canvas(denoiser, canvas, sampler)
+    slow = decode_canvas(denoiser, canvas, NeverIdle())
+    assert torch.equal(fast.revealed_at, slow.revealed_at)
+    assert int((fast.revealed_at > 0).sum()) == 4 * LENGTH
 
 
 def test_a_step_that_reveals_nothing_costs_no_pass_where_dream_makes_one(rows):

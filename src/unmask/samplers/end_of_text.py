@@ -90,9 +90,8 @@ class EndOfText(Wrapper):
 
     def idle(self, canvas: Canvas, denoised: Denoised, state: State, draws: StepDraws) -> Tensor:
         """As long as `inner` is: until it reveals something no end is let go that was not before."""
-        if self.rule == "zero":
-            return idle(self.inner, canvas, denoised.without(end_ids(self.end_token)), state, draws)
-        hidden = torch.zeros_like(canvas.masked) if self.rule == "free" else self._ends(canvas, denoised)
+        hides = self.rule not in ("free", "zero")
+        hidden = self._ends(canvas, denoised) if hides else torch.zeros_like(canvas.masked)
         return idle(self.inner, canvas.restrict(~hidden), denoised, state, draws)
 
     def _ends(self, canvas: Canvas, denoised: Denoised) -> Tensor:

@@ -33,16 +33,18 @@ class IID(Stateless):
     def select(
         self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws
     ) -> tuple[Selection, State]:
-        """Heads where the position's uniform is under its chance; small uniforms are the more urgent."""
+        """Heads where the position's uniform is under 1 / steps left; small uniforms are the more urgent."""
         uniform = draws.uniform("reveal")  # [B, L]
-        return Selection(canvas.masked & (uniform < self._chance(canvas, canvas.steps_left)[:, None]), -uniform), state
+        probability = self._chance(canvas.steps_left, canvas.budget)
+        return Selection(canvas.masked & (uniform < probability[:, None]), -uniform), state
 
     def idle(self, canvas: Canvas, denoised: Denoised, state: State, draws: StepDraws) -> Tensor:
         """Until a coin comes up."""
-        chance = self._chance(canvas, steps_at_a_time(canvas, canvas.masked))  # [S, B]
-        return before_first(tossed(draws, "reveal", canvas.masked, chance[..., None]))
+        left = steps_at_a_time(canvas, canvas.masked)  # [S, B]
+        probability = self._chance(left, canvas.budget)
+        return before_first(tossed(draws, "reveal", canvas.masked, probability[..., None]))
 
-    def _chance(self, canvas: Canvas, steps_left: Tensor) -> Tensor:
-        """float64: 1 - s/t with `steps_left` (long [..., B]): t = eps + (1 - eps) n / T, less s it is (1 - eps) / T."""
-        left = steps_left.clamp(min=1).double()
-        return (1 - self.eps) / (self.eps * canvas.budget + (1 - self.eps) * left) if self.eps else 1.0 / left
+    def _chance(self, left: Tensor, budget: Tensor) -> Tensor:
+        """float64: 1 - s/t with so many steps left of a budget; t = eps + (1 - eps) left / T, t - s = (1 - eps) / T."""
+        left = left.clamp(min=1).double()
+        return (1 - self.eps) / (self.eps * budget + (1 - self.eps) * left) if self.eps else 1.0 / left

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
+from unmask.core.draws import StepDraws
 from unmask.core.errors import UserError
 from unmask.core.numerics import even_quota
+from unmask.denoisers.base import Denoised
 from unmask.samplers.base import Selection, State
 from unmask.samplers.options import check_options
 from unmask.samplers.pick import pick_quota
@@ -24,13 +26,21 @@ def linear_quota(canvas: Canvas, eps: float) -> Tensor:
     split reveals early, and saves those for the last step.
     """
     left = canvas.masked.sum(dim=-1)
-    share = torch.ones(len(left), dtype=torch.float32, device=left.device)
-    for budget in sorted(set(canvas.budget.tolist())):
-        times = torch.linspace(1, eps, budget + 1, device=left.device)
-        rates = 1 - times[1:] / times[:-1]
-        here = canvas.budget == budget
-        share = torch.where(here, rates[canvas.step.clamp(0, budget - 1)], share)
+    step = canvas.step.clamp(min=0).minimum(canvas.budget - 1)
+    share = 1 - grid(step + 1, canvas.budget, eps) / grid(step, canvas.budget, eps)
     return torch.where(canvas.last_step, left, (left * share).long())
+
+
+def grid(index: Tensor, steps: Tensor, eps: float) -> Tensor:
+    """float32 [B]: number `index` (long [B]) of those that fall evenly from 1 to `eps` in `steps` (long [B]) steps.
+
+    To the last bit what `torch.linspace(1, eps, steps + 1)` has there, without making the others: counted from the
+    nearer end, each product rounded once with its sum.
+    """
+    end = torch.tensor(eps, dtype=torch.float32, device=index.device)
+    width = ((end - 1) / steps.float()).double()
+    near = index < torch.div(steps + 1, 2, rounding_mode="floor")
+    return torch.where(near, 1 + width * index, end.double() - width * (steps - index)).float()
 
 
 class FixedQuota:
@@ -58,6 +68,13 @@ class FixedQuota:
     def init(self, canvas: Canvas) -> State:
         """No state."""
         return None
+
+    def idle(self, canvas: Canvas, denoised: Denoised, state: State, draws: StepDraws) -> Tensor:
+        """Until m (1 - s/t) reaches one, which it does where t is (1 - eps) m / T; two fewer, for rounding."""
+        if self.schedule == "even":
+            return torch.zeros_like(canvas.step)
+        span = canvas.budget.double() / max(1 - self.eps, 1e-9)
+        return (span - canvas.masked.sum(dim=-1)).floor().long() - 2 - canvas.step
 
     def pick(self, canvas: Canvas, score: Tensor) -> Selection:
         """The n_t masked positions with the largest `score` [B, L], ties to the left."""
