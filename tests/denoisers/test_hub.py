@@ -92,6 +92,7 @@ def test_what_the_hub_says_becomes_a_sentence(monkeypatch, kind: type[Exception]
         ("https://huggingface.co/someone/denoiser/tree/refs%2Fpr%2F3", "someone/denoiser", "refs/pr/3"),
         ("https://huggingface.co/someone/denoiser/commit/abc123", "someone/denoiser", "abc123"),
         ("https://huggingface.co/gpt2", "gpt2", None),
+        ("https:/huggingface.co/someone/denoiser", "someone/denoiser", None),
         ("hf://someone/denoiser", "someone/denoiser", None),
         ("hf://someone/denoiser@v2", "someone/denoiser", "v2"),
     ],

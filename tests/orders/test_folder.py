@@ -224,3 +224,17 @@ def test_weights_as_whole_numbers_are_refused(saved):
     save_file(weights | {"head.bias": weights["head.bias"].int()}, saved / "model.safetensors")
     with pytest.raises(UserError, match=r"head\.bias as torch\.int32"):
         load_order(saved)
+
+
+def test_an_order_is_found_at_home_by_its_address_and_on_the_hub(saved, monkeypatch, tmp_path):
+    from unmask.orders import folder as module
+
+    asked = []
+    monkeypatch.setattr(module, "fetch", lambda name, revision: asked.append((name, revision)) or saved)
+    monkeypatch.setenv("HOME", str(saved.parent))
+    for name in (f"~/{saved.name}", f"file://{saved}", saved, f"{saved}/"):
+        assert load_order(name).policy.config == load_order(saved).policy.config
+    assert not asked
+    for name in ("someone/order", "https://huggingface.co/someone/order/tree/v2"):
+        load_order(name)
+    assert asked == [("someone/order", None), ("someone/order", "v2")]

@@ -25,8 +25,8 @@ def repository_of(name: str) -> Repository | None:
 
     Raises UserError on an address of elsewhere, or of a part of a repository.
     """
-    if re.match(r"(?:https?|hf)://", name):
-        return parse_address(name)
+    if address := re.match(r"(https?|hf):/{1,2}(?=[^/])", name):  # a Path keeps one stroke of two
+        return parse_address(f"{address[1]}://{name[address.end() :]}")
     if re.match(r"(?:www\.)?(?:huggingface\.co|hf\.co)/", name) and not Path(name).exists():
         return parse_address(f"https://{name}")
     return Repository(name) if may_be_repository(name) and not local_path(name).exists() else None

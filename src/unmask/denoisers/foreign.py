@@ -72,10 +72,11 @@ def load_checkpoint(
     codec = make_codec(checkpoint.folder, family.frame, network.config, template, checkpoint.called)
     dtype = checkpoint.dtype if dtype is None else dtype
     warn_if_large(checkpoint, device, dtype)
-    if left_out:
-        more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+    known = family.names()
+    if told := [each for each in left_out if not known.skip.fullmatch(known.find(each))]:  # others are always there
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
         warnings.warn(
-            f"left out of {checkpoint.path}, as no part of the language model: {', '.join(left_out[:SHOWN])}{more}",
+            f"left out of {checkpoint.path}, as no part of the language model: {', '.join(told[:SHOWN])}{more}",
             stacklevel=3,
         )
     stream(moves, network, config, device, dtype)

@@ -96,7 +96,10 @@ def open_any(path: Path) -> Checkpoint:
     if folder is None:
         return open_checkpoint(path)
     named = base_name(folder)
-    base = find_path(named)
+    try:
+        base = find_path(named)
+    except UserError as error:
+        raise UserError(f"the base of the adapter in {folder}: {error}") from error
     if is_own(base):
         raise UserError(
             f"the base of the adapter in {folder} is a denoiser of our own format; `unmask learn` leaves one with the "

@@ -158,10 +158,6 @@ class Names:
         matches = (pattern.match(each) for name in names for each in self.variants(name))
         return len({match[1] for match in matches if match})
 
-    def is_idle(self, name: str) -> bool:
-        """Whether nothing would read it: a buffer, or what the family says is no part."""
-        return bool(BUFFERS.fullmatch(name) or self.skip.fullmatch(name))
-
     def leaves_at(self, name: str) -> str | None:
         """The part of a name that leads out of the network, None where it stands inside a block or a module of it."""
         parts = name.split(".")
@@ -198,9 +194,9 @@ def look(tensors: Mapping[str, Stored], names: Names, ignore_extra: bool = False
                 found.again.append((found.there[spelt][0], name))
             else:
                 found.there[spelt] = (name, tensors[name])
-        elif not names.is_idle(spelt):
+        elif not BUFFERS.fullmatch(spelt):
             part = names.leaves_at(spelt)
-            out = part is not None and (ignore_extra or part in OTHER_HEADS)
+            out = names.skip.fullmatch(spelt) or (part is not None and (ignore_extra or part in OTHER_HEADS))
             (found.left_out if out else found.left_over).append(name)
     for meant, tensor in standing_in.items():
         found.there.setdefault(meant, tensor)

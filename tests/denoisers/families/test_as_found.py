@@ -364,6 +364,14 @@ def test_heads_of_other_uses_are_left_out_and_named(name, spoilable, checkpoints
         assert torch.equal(logits(path, name), logits(checkpoints(name), name))
 
 
+def test_the_pooler_every_bert_has_is_named_without_a_warning(spoilable, recwarn):
+    path = spoilable("bert")
+    extra = {"bert.pooler.dense.bias": torch.ones(32), "cls.seq_relationship.bias": torch.ones(2)}
+    rewrite(path, lambda weights: weights.update(extra | {"bert.embeddings.position_ids": torch.arange(9)[None]}))
+    assert load_denoiser(path).card["left out"] == sorted(extra)
+    assert not [warning for warning in recwarn if "left out" in str(warning.message)]
+
+
 @every_family
 def test_what_is_of_no_known_use_is_left_out_only_where_it_is_asked_for(name, spoilable):
     path = spoilable(name)
