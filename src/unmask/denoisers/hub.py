@@ -84,7 +84,10 @@ def find_checkpoint(name: str) -> Checkpoint:
             config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
             return Checkpoint(folder, config, _headers(*repository))
     path = find_path(name)
-    return open_checkpoint(path) if is_own(path) else open_any(path)
+    if is_own(path):
+        adapter_in(path)
+        return open_checkpoint(path)
+    return open_any(path)
 
 
 def open_any(path: Path) -> Checkpoint:
@@ -142,6 +145,7 @@ def load_denoiser(
         check_template(template)
     path = find_path(str(name))
     if is_own(path):
+        adapter_in(path)  # which would be passed over
         if new_head is not None:
             raise UserError(f"{path} has its output head, so none is to be begun; leave out --new-head")
         own = load_folder(path, device, torch.float32 if dtype is None else dtype)

@@ -284,3 +284,14 @@ def test_factors_of_a_tied_head_are_refused(name, spoilable, tmp_path):
 
 def test_every_family_is_tried():
     assert set(TINY) == set(FAMILIES)
+
+
+def test_an_adapter_beside_a_denoiser_of_our_own_is_not_passed_over(checkpoints, tmp_path):
+    from unmask.denoisers.folder import save_denoiser
+
+    save_denoiser(load_denoiser(checkpoints("dream"), dtype=torch.float32), tmp_path / "own")
+    tensors = factors(checkpoints("dream"), ["model.layers.1.self_attn.q_proj"])
+    write_adapter(tmp_path / "own", checkpoints("dream"), tensors)
+    for look in (load_denoiser, lambda name: find_checkpoint(str(name))):
+        with pytest.raises(UserError, match=r"has full weights .* and an adapter .*: which is meant\?"):
+            look(tmp_path / "own")

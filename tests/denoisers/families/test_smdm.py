@@ -131,3 +131,33 @@ def test_every_published_size_is_known():
     sizes = {256: 4, 384: 6, 512: 8, 576: 9, 640: 10, 768: 12, 896: 14, 1024: 16, 1280: 10, 1408: 11, 1536: 12,
              1792: 14, 2048: 16, 2176: 17}  # fmt: skip
     assert {width: heads_of(width, 4 * width) for width in sizes} == sizes
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"condense_ratio": 2}, "`condense_ratio` 2 and only 1"),
+        ({"rotary_percentage": 0.25}, "`rotary_percentage` 0.25 and only 1.0"),
+        ({"parallel_residual": True}, "`parallel_residual` True"),
+        ({"bias": True}, "`bias` True"),
+        ({"n_embd": 512}, "`n_embd` 512 and only 256"),
+        ({"n_layer": 3}, "`n_layer` 3 and only 2"),
+        ({"intermediate_size": 5}, "`intermediate_size` 5 and only 1024"),
+        ({"n_query_groups": 3}, "4 heads do not share 3 key/value heads"),
+        ({"n_head": -4}, "heads must be a whole number of at least 1"),
+        ({"norm_eps": -1.0}, "norm_eps must be a number of at least 0"),
+        ({"rope_base": 0.5}, "rope_base must be a number of at least 1"),
+    ],
+)
+def test_a_configuration_beside_the_file_that_says_otherwise_is_refused(spoilable, entries, said):
+    path = spoilable("smdm")
+    (path.parent / "config.json").write_text(json.dumps(entries))
+    with pytest.raises(UserError, match=said):
+        load_denoiser(path)
+
+
+def test_a_configuration_beside_the_file_may_say_base_and_epsilon(spoilable):
+    path = spoilable("smdm")
+    (path.parent / "config.json").write_text(json.dumps({"rope_base": 500, "norm_eps": 1e-6, "n_layer": 2}))
+    config = load_denoiser(path).network.config
+    assert (config.rope_base, config.norm_eps) == (500.0, 1e-6)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from unmask.core.errors import UserError
 from unmask.denoisers.checkpoint import Checkpoint, Stored
-from unmask.denoisers.entries import entry
+from unmask.denoisers.entries import entry, must_be
 from unmask.denoisers.families.base import Family
 from unmask.denoisers.keys import Fused
 from unmask.denoisers.rope import rope_base
@@ -41,6 +41,9 @@ HEADS = {
 }  # fmt: skip
 HEADS_75M = 8  # ... but the one with 640 and a narrow feed-forward layer
 CONTEXT = 2048
+# What lit_gpt could say in a config.json beside the file, and this network does not do.
+ONLY = {"condense_ratio": 1, "rope_condense_ratio": 1, "rotary_percentage": 1.0, "parallel_residual": False,
+        "bias": False}  # fmt: skip
 
 
 def split_heads(whole: Tensor, config: TransformerConfig) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,7 +96,7 @@ def by_name(checkpoint: Checkpoint) -> dict[str, Stored]:
 
 def configure(checkpoint: Checkpoint) -> TransformerConfig:
     """From the shapes of the tensors; a config.json beside the file may give `n_head`, `n_query_groups`, `block_size`,
-    `rope_bfloat16`.
+    `rope_base`, `norm_eps`, `rope_bfloat16`.
 
     Raises UserError if it is one of the autoregressive files, or of a width of which the heads are not known.
     """
@@ -106,6 +109,10 @@ def configure(checkpoint: Checkpoint) -> TransformerConfig:
     while QUERIES.replace("{i}", str(layers)) in tensors:
         layers += 1
     _, hidden = matrix(tensors, DOWN.replace("{i}", "0"))
+    for name, wanted in ONLY.items():
+        must_be(checkpoint.config, name, wanted, "it is another network than those of SMDM")
+    for name, stored in {"n_embd": width, "n_layer": layers, "intermediate_size": hidden}.items():
+        must_be(checkpoint.config, name, stored, "so it stands in the weights")
     heads = entry(checkpoint.config, "n_head", int, 0) or heads_of(width, hidden)
     return TransformerConfig(
         vocabulary=rows,
@@ -116,7 +123,8 @@ def configure(checkpoint: Checkpoint) -> TransformerConfig:
         heads=heads,
         kv_heads=entry(checkpoint.config, "n_query_groups", int, heads),
         hidden=hidden,
-        rope_base=rope_base(checkpoint.config, 10_000.0),
+        rope_base=rope_base(checkpoint.config, entry(checkpoint.config, "rope_base", float, 10_000.0)),
+        norm_eps=entry(checkpoint.config, "norm_eps", float, 1e-5),
         tied=False,
         rope_bfloat16=entry(checkpoint.config, "rope_bfloat16", bool, True),
     )
