@@ -130,8 +130,8 @@ def merged_tokenizer(folder: Path) -> Tokenizer:
     made = {left + right for left, right in merges}
     if unmade := next((word for word in vocabulary if len(word) > 1 and word not in made), None):
         raise UserError(
-            f"vocab.json in {folder} has {unmade!r} and merges.txt no pair that makes it; they do not fit each other, "
-            "or merges.txt is cut: copy both again"
+            f"vocab.json and merges.txt in {folder} do not fit each other: no pair makes {unmade!r}, so merges.txt may "
+            "be cut; copy both again"
         )
     try:
         tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
