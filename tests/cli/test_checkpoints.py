@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..denoisers.families import tiny_bert, tiny_dream
+from ..denoisers.families import tiny_bert, tiny_dream, tiny_mdlm, tiny_smdm
 from ..denoisers.families.test_adapter import factors, write_adapter
 
 SAMPLE = ("--budget", 2, "--response-length", 4, "Why?")
@@ -74,3 +74,14 @@ def test_our_own_weights_mean_their_folder(run, denoiser: Path) -> None:
 def test_what_is_nowhere_is_one_sentence(refused, name: str, said: str) -> None:
     assert said in refused("sample", "--denoiser", name, *SAMPLE)
     assert said in refused("inspect", name)
+
+
+@pytest.mark.parametrize("tiny", [tiny_smdm, tiny_mdlm])
+def test_inspect_says_that_cosines_and_sines_are_rounded(run, tmp_path: Path, tiny) -> None:
+    path = tiny.write(tmp_path)
+    said = "cosines and sines are rounded to bfloat16, as in the published code"
+    assert said in run("inspect", path).out
+    config = tmp_path / "config.json"
+    values = json.loads(config.read_text()) if config.is_file() else {}
+    config.write_text(json.dumps(values | {"rope_bfloat16": False}))
+    assert said not in run("inspect", path).out

@@ -50,6 +50,9 @@ class Inspect:
             print_columns(lines(found))
 
 
+ROUNDED = "cosines and sines are rounded to bfloat16, as in the published code (`rope_bfloat16`)"
+
+
 def lines(found: "Inspection") -> list[tuple[str, str]]:
     """What is known, a line each."""
     shape = ", ".join(f"{name} {found.network[name]}" for name in ("layers", "width", "heads") if name in found.network)
@@ -62,6 +65,7 @@ def lines(found: "Inspection") -> list[tuple[str, str]]:
         ("parameters", f"{found.parameters:,}, {shape}"),
         ("stored", f"{size(found.stored_bytes)} as {found.stored_dtype} in {files}"),
         ("vocabulary", f"{found.vocabulary:,}, mask token {found.mask_token}"),
+        *([("rotation", ROUNDED)] if found.network.get("rope_bfloat16") else []),
         *([("left out", ", ".join(found.left_out))] if found.left_out else []),
         *([("adapter", found.adapter)] if found.adapter else []),
         ("context", f"{found.context:,} positions; a response gets {found.response_length} unless told otherwise"),
