@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -169,8 +170,13 @@ def tell(text: object) -> None:
 
 
 def tell_json(value: Any) -> None:
-    """The same to a program: one line of JSON, exact."""
-    print(json_line(value), flush=True)
+    """The same to a program: one line of JSON, exact on a stdout of any encoding."""
+    text = json_line(value)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value)
+    print(text, flush=True)
 
 
 SAME_COMMAND = "start it again with the same command, and it goes on from"  # after Ctrl-C

@@ -93,7 +93,7 @@ class Fit:
     validate_every: Annotated[int, WHOLE] = 2_000
     """Updates between validations (loss, and accuracy one position per step, on 64 problems)."""
     overwrite: bool = False
-    """Start anew: empty OUT first."""
+    """Start anew: remove what an earlier run wrote in OUT first, and nothing else."""
     machine: Machine = field(default_factory=Machine)
 
     def config(self) -> "FitConfig":

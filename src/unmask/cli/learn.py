@@ -119,7 +119,7 @@ class Learn:
     rule_count: Annotated[int | None, WHOLE, default("200; 16 with the preset tiny")] = None
     """Validation problems on which the decode rule of each budget is picked at the end."""
     overwrite: bool = False
-    """Start anew: empty OUT first."""
+    """Start anew: remove what an earlier run wrote in OUT first, and nothing else."""
     machine: Machine = field(default_factory=Machine)
 
     def config(self) -> "LearnConfig":

@@ -54,7 +54,7 @@ class Sample:
     budget: Annotated[int, WHOLE]
     """The most denoiser calls a response may take."""
     prompts: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="PROMPT ...")] = ()
-    """What to respond to; `-` reads more from stdin, one per line."""
+    """What to respond to; `-` reads more from stdin, one per line (UTF-8, or UTF-16 with its mark)."""
     order: Annotated[Path | None, PATH, default("none")] = None
     """Folder of a learned order that says where to write."""
     sampler: Annotated[str | None, WORD, default("top-prob")] = None

@@ -8,6 +8,7 @@ left of the last one is dropped and measured again.
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -81,8 +82,11 @@ class Key(NamedTuple):
     id: str
 
 
+_NUMBERS = re.compile(r"(?:[0-9]{1,9}(?: |$))*")
+
+
 def _numbers(value: str) -> bool:
-    return all(word.isdecimal() and len(word) < 10 for word in value.split())
+    return _NUMBERS.fullmatch(value) is not None
 
 
 _whole = at_least(0)
