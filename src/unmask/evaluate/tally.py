@@ -34,19 +34,21 @@ class Tally:
     def add(self, record: Record) -> None:
         """Count a record in."""
         self.orders[record.order] = None
-        place = self._place.setdefault(record.id, len(self._prompts))
-        values: list[tuple[Any, Any]] = [
-            (self._prompts, record.prompt), (self._references, record.reference), (self._correct, record.correct),
-            (self.steps, record.steps), (self.nfe, record.nfe), (self.content, record.content),
-            (self._seconds, record.seconds),
-        ]  # fmt: skip
-        new = place == len(self._prompts)
-        self.again += not new
-        for held, value in values:
-            if new:
-                held.append(value)
-            else:
-                held[place] = value
+        place = self._place.get(record.id)
+        if place is None:
+            self._place[record.id] = len(self._prompts)
+            self._prompts.append(record.prompt)
+            self._references.append(record.reference)
+            self._correct.append(record.correct)
+            self._seconds.append(record.seconds)
+            self.steps.append(record.steps)
+            self.nfe.append(record.nfe)
+            self.content.append(record.content)
+            return
+        self.again += 1
+        self._prompts[place], self._references[place] = record.prompt, record.reference
+        self._correct[place], self._seconds[place] = record.correct, record.seconds
+        self.steps[place], self.nfe[place], self.content[place] = record.steps, record.nfe, record.content
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "Tally":

@@ -157,6 +157,7 @@ def _begin(let_go: Callable[[], None]) -> None:
     Left to itself it would wait for ever to hand over what nobody takes (Linux; elsewhere it does).
     """
     let_go()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one answer to Ctrl-C is enough
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))  # told to end, it goes without a word
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
