@@ -22,7 +22,7 @@ SHOWN = 60  # characters of a value in an error
 def parse(text: str | bytes) -> Any:
     """The value that a JSON text is. Raises ValueError, whatever is wrong with it."""
     try:
-        return json.loads(text)
+        return json.loads(text if isinstance(text, str) else text.decode())
     except RecursionError:
         raise ValueError("nested too deep") from None
     except UnicodeDecodeError as error:

@@ -146,18 +146,19 @@ class RecordsReader:
             self.complete += len(line)
             if over:
                 continue
-            where = f"line {number} of {self.path}"
             try:
                 entry = self._parse(line, number)
                 if entry.get("format") == FORMAT:
-                    self.problems.append(_second_run(entry, self.header, where))
+                    self.problems.append(_second_run(entry, self.header, f"line {number} of {self.path}"))
                     over = True
                     continue
-                yield _read_record(entry)
+                record = _read_record(entry)
             except UserError as error:
                 self.problems.append(str(error))
             except ValueError as error:
-                self.problems.append(f"{where} is not a record ({error}); delete that line")
+                self.problems.append(f"line {number} of {self.path} is not a record ({error}); delete that line")
+            else:
+                yield record
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:

@@ -1,7 +1,7 @@
 """The records of one sampler, budget and seed as numbers alone: a million of them fit in memory."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from unmask.evaluate.records import Record
@@ -31,14 +31,14 @@ class Tally:
         self.steps, self.nfe, self.content = array("q"), array("q"), array("q")  # of each
         self._seconds = array("d")
 
-    def add(self, record: Record) -> None:
-        """Count a record in."""
+    def add(self, record: Record, texts: Callable[[Any, Any], Any] = lambda text, same: text) -> None:
+        """Count a record in. texts: gives, for a text, the one like it that is to be held in its place."""
         self.orders[record.order] = None
         place = self._place.get(record.id)
         if place is None:
-            self._place[record.id] = len(self._prompts)
-            self._prompts.append(record.prompt)
-            self._references.append(record.reference)
+            self._place[texts(record.id, record.id)] = len(self._prompts)
+            self._prompts.append(texts(record.prompt, record.prompt))
+            self._references.append(texts(record.reference, record.reference))
             self._correct.append(record.correct)
             self._seconds.append(record.seconds)
             self.steps.append(record.steps)
@@ -111,9 +111,5 @@ class Tallies:
         found = self.cells.get(cell)
         if found is None:
             found = self.cells[cell] = Tally(*cell)
-        held = self._texts.setdefault
-        found.add(record._replace(
-            id=held(record.id, record.id), prompt=held(record.prompt, record.prompt),
-            reference=held(record.reference, record.reference),
-        ))  # fmt: skip
+        found.add(record, self._texts.setdefault)
         return found
