@@ -2,7 +2,8 @@
 
 import pytest
 
-from unmask.cli.learn import shared_out
+from unmask.cli.common import parse
+from unmask.cli.learn import Learn, shared_out
 from unmask.core.errors import UserError
 from unmask.train.learn_config import LearnConfig
 
@@ -29,3 +30,22 @@ def test_stages_that_do_not_fit_into_all_updates_are_refused():
         shared_out(5, PRESET, {"bound_updates": 6})
     with pytest.raises(UserError, match="--taught-updates must be"):
         shared_out(5, PRESET, {"bound_updates": 3, "taught_updates": 3})
+
+
+@pytest.mark.parametrize(
+    ("words", "rules", "watched"),
+    [("--preset tiny", 16, 16), ("", 200, 100), ("--preset tiny --rule-count 50", 50, 16)],
+)
+def test_the_preset_that_is_to_take_seconds_validates_on_few_problems(monkeypatch, words, rules, watched):
+    """Picking rules on 200 problems took minutes, after twelve updates."""
+    seen = {}
+
+    def learned(denoiser, config, out, **more):
+        seen.update(more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unmask.cli.learn.learn_order", learned)
+    command = f"--denoiser wordprob --task wordprob {words} --out nowhere".split()
+    with pytest.raises(KeyboardInterrupt):
+        parse(Learn, "learn", command).run()
+    assert (seen["rule_count"], seen["problems"]) == (rules, watched)

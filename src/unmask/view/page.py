@@ -25,6 +25,10 @@ EMBEDDED = 1_000_000  # characters of traces a page may carry; what is more is l
 MAPS = 60  # heat maps a page may carry
 GENERATOR = b'<meta name="generator" content="unmask">'
 LONGEST = 20_000  # characters of a prompt that are shown
+TIMED = (
+    " Times are of the machine that measured: tokens/s over all answers; ms of an answer, its share of its batch's "
+    "wall time (at a batch of 1 its latency)."
+)
 TESTED = (
     " Ahead: points on the same problems, with Newcombe's interval; p is McNemar's exact test, corrected by Holm "
     "for all tests of the table."
@@ -157,7 +161,9 @@ def table(rows: Sequence[TableRow]) -> str:
     """All rows with all numbers."""
     seeds, compared = len({row.seed for row in rows}) > 1, any(row.versus for row in rows)
     names = ["sampler", "budget", *(["seed"] if seeds else []), "steps, mean [min, max]", "NFE", "TPF"]
-    names += ["accuracy, % [95 %]", "n", *([f"{escape(reference(rows))} ahead by [95 %], Holm p"] if compared else [])]
+    timed = any(row.tokens_per_second is not None for row in rows)
+    names += [*(["tokens/s", "ms, p50 / p99"] if timed else []), "accuracy, % [95 %]", "n"]
+    names += [f"{escape(reference(rows))} ahead by [95 %], Holm p"] if compared else []
     lines = []
     for row in rows:
         cells = [
@@ -166,6 +172,7 @@ def table(rows: Sequence[TableRow]) -> str:
             f"{row.steps_mean:.2f} [{row.steps_min}, {row.steps_max}]",
             f"{row.nfe:.2f}",
             f"{row.tpf:.2f}",
+            *(times(row) if timed else []),
             f"{100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]",
             row.n,
         ]
@@ -179,8 +186,15 @@ def table(rows: Sequence[TableRow]) -> str:
         '<section><h2 id="table">Table</h2><div class="scroll" tabindex="0" role="region" aria-labelledby="table">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
         '<p class="caption">NFE: denoiser passes an example took. TPF: tokens a pass, end tokens not counted. '
-        f"Learned orders in bold.{TESTED if compared else ''}</p></section>"
+        f"Learned orders in bold.{TIMED if timed else ''}{TESTED if compared else ''}</p></section>"
     )
+
+
+def times(row: TableRow) -> list[str]:
+    """Tokens a second, and an answer's time in milliseconds: the median and the 99th percentile."""
+    if row.tokens_per_second is None or row.seconds_p50 is None or row.seconds_p99 is None:
+        return ["", ""]
+    return [f"{row.tokens_per_second:.0f}", f"{1000 * row.seconds_p50:.1f} / {1000 * row.seconds_p99:.1f}"]
 
 
 def ahead(versus: Versus) -> str:
