@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from unmask.cli.catalogue import exact_families, exact_instances
 from unmask.cli.common import NUMBER, PATH, SAME_COMMAND, WHOLE, check_number, default, say, tell_json
-from unmask.core.entries import at_least, brief, parse_object, reader
+from unmask.core.entries import at_least, parse_object, reader
 from unmask.core.errors import UserError
 from unmask.core.files import could_not_write, write_text
 from unmask.core.holding import Held, NotHeld, hold
 from unmask.core.registry import check_name
 from unmask.core.temporary import sweep
+from unmask.core.typed import brief
 
 if TYPE_CHECKING:
     from unmask.exact.gap import Cell, Summary

@@ -7,16 +7,15 @@ What does not fit is a ValueError that names the field; the caller says in which
 """
 
 import json
-import math
-import types
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
+
+from unmask.core.typed import Check, brief, check_of
 
 Kind = TypeVar("Kind")
-Check = Callable[[Any], bool]
 
-SHOWN = 60  # characters of a value in an error
+LARGEST = 2**63 - 1  # of a whole number in a record
 
 
 def parse(text: str | bytes) -> Any:
@@ -62,7 +61,7 @@ def reader(kind: type[Kind], **more: Check) -> Callable[[Any], Kind]:
     hints = get_type_hints(kind)
     names = [field.name for field in fields(kind)] if is_dataclass(kind) else list(kind._fields)  # type: ignore[attr-defined]
     needed = [name for name in names if not _has_default(kind, name)]
-    checks = [(name, fits(hints[name]), more.get(name)) for name in names]
+    checks = [(name, check_of(hints[name], LARGEST), more.get(name)) for name in names]
     known = set(names)
 
     def read(entry: Any) -> Kind:
@@ -88,49 +87,6 @@ def _has_default(kind: type[Any], name: str) -> bool:
         field = next(field for field in fields(kind) if field.name == name)
         return field.default is not MISSING or field.default_factory is not MISSING
     return name in kind._field_defaults
-
-
-def fits(hint: Any) -> Check:
-    """Whether a JSON value is of an annotated type."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if hint in _PLAIN:
-        return _PLAIN[hint]
-    if origin in (Union, types.UnionType):
-        if len(inner) == 2 and inner[1] is type(None):  # by far the most common, and in every line of a million
-            first = fits(inner[0])
-            return lambda value: value is None or first(value)
-        several = [fits(each) for each in inner]
-        return lambda value: any(each(value) for each in several)
-    if origin in (list, tuple):
-        of = fits(inner[0]) if inner else fits(Any)
-        return lambda value: isinstance(value, list) and all(map(of, value))
-    if origin is dict:
-        of = fits(inner[1])
-        return lambda value: isinstance(value, dict) and all(map(of, value.values()))
-    return lambda value: type(value) is hint
-
-
-def _is_whole(value: Any) -> bool:
-    return type(value) is int and -(2**63) <= value < 2**63
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return type(value) in (int, float) and math.isfinite(value)
-    except OverflowError:
-        return False
-
-
-_PLAIN: dict[Any, Check] = {Any: lambda value: True, int: _is_whole, float: _is_number}
-
-
-def brief(value: Any) -> str:
-    """A value as Python writes it, cut where it is long."""
-    try:
-        text = repr(value)
-    except ValueError:  # a number of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def lines_of(data: bytes) -> Iterator[bytes]:

@@ -6,13 +6,15 @@ from what stood in a JSON object.
 
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from unmask.core.errors import UserError
 
 Kind = TypeVar("Kind")
+Check = Callable[[Any], bool]
 
 LARGEST = 2**31 - 1  # of a whole number: no size of a network is larger, and its products still fit 64 bits
 SHOWN = 60  # signs of a value in an error
@@ -67,18 +69,35 @@ def hints(kind: type[Any]) -> dict[str, Any]:
 
 def fits(value: object, kind: Any) -> bool:
     """Whether `value` is of the type `kind`, as `check_fields` means it."""
+    return check_of(kind)(value)
+
+
+@cache
+def check_of(kind: Any, largest: int = LARGEST) -> Check:
+    """Whether a value is of an annotated type, as JSON has it: a list will do as a tuple, a whole number as a float.
+
+    True is no number, numbers are finite, and whole ones at most `largest`, with either sign.
+    """
     origin, inner = get_origin(kind), get_args(kind)
-    if kind is float:
-        return type(value) in (int, float) and is_finite(value)
-    if kind is int:
-        return type(value) is int and abs(value) <= LARGEST
+    plain: dict[Any, Check] = {
+        Any: lambda value: True,
+        float: lambda value: type(value) in (int, float) and is_finite(value),
+        int: lambda value: type(value) is int and -largest <= value <= largest,
+    }
+    if kind in plain:
+        return plain[kind]
     if origin in (Union, types.UnionType):
-        return any(fits(value, each) for each in inner)
+        several = [check_of(each, largest) for each in inner]
+        return lambda value: any(check(value) for check in several)
     if origin is Literal:
-        return any(type(value) is type(each) and value == each for each in inner)
-    if origin is tuple:
-        return isinstance(value, tuple | list) and all(fits(each, inner[0]) for each in value)
-    return type(value) is (origin or kind)
+        return lambda value: any(type(value) is type(each) and value == each for each in inner)
+    if origin in (list, tuple):
+        kinds, each = (list, tuple) if origin is tuple else (list,), check_of(inner[0], largest)
+        return lambda value: isinstance(value, kinds) and all(map(each, value))
+    if origin is dict:
+        held = check_of(inner[1], largest)
+        return lambda value: isinstance(value, dict) and all(map(held, value.values()))
+    return lambda value: type(value) is kind
 
 
 def is_finite(value: Any) -> bool:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from unmask.core.digest import digest, text_digest
-from unmask.core.entries import brief
 from unmask.core.errors import UserError
 from unmask.core.registry import check_name
+from unmask.core.typed import brief
 from unmask.denoisers.caches import make_cache
 from unmask.denoisers.codec import OWN
 from unmask.denoisers.folder import TextDenoiser

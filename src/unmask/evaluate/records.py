@@ -18,10 +18,11 @@ from typing import Any, NamedTuple, TextIO
 
 import torch
 
-from unmask.core.entries import at_least, brief, parse, reader
+from unmask.core.entries import at_least, parse, reader
 from unmask.core.errors import UserError
 from unmask.core.files import could_not_write, open_held, still_there
 from unmask.core.temporary import sweep
+from unmask.core.typed import brief
 from unmask.denoisers.digest import denoiser_digest
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.spared import FORMAT, RECORDS, check_ours

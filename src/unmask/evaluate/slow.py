@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from unmask.core.digest import digest
-from unmask.core.entries import at_least, brief, reader
+from unmask.core.entries import at_least, reader
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, write_json
 from unmask.core.holding import Held, hold
 from unmask.core.temporary import sweep
+from unmask.core.typed import brief
 from unmask.denoisers.digest import denoiser_digest
 from unmask.denoisers.folder import TextDenoiser
 from unmask.evaluate.accuracy import deployed_accuracy

@@ -14,9 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from unmask.core.entries import at_least, brief, parse_object, reader
+from unmask.core.entries import at_least, parse_object, reader
 from unmask.core.errors import UserError
 from unmask.core.files import replacing
+from unmask.core.typed import brief
 from unmask.denoisers.folder import write_weights
 from unmask.train.processes import Processes
 from unmask.train.sharding import full, placed_like

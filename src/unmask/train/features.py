@@ -17,12 +17,12 @@ from torch import Tensor
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws
-from unmask.core.entries import brief
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, write_json
 from unmask.core.holding import LOCK, Held, hold
 from unmask.core.order import Order
 from unmask.core.temporary import sweep
+from unmask.core.typed import brief
 from unmask.denoisers.base import Denoised, Denoiser
 from unmask.objectives import Credit, log_mean_exp, tilted_paths
 from unmask.reveals.base import OrderPolicy

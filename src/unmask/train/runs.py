@@ -5,11 +5,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from unmask.core.entries import brief, parse_object
+from unmask.core.entries import parse_object
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, says, write_json, write_text
 from unmask.core.holding import LOCK, Held, NotHeld, hold
 from unmask.core.temporary import remove, sweep
+from unmask.core.typed import brief
 from unmask.train.line import Line
 from unmask.train.processes import Processes
 

@@ -11,9 +11,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
-from unmask.core.entries import brief, parse_object
+from unmask.core.entries import parse_object
 from unmask.core.errors import UserError
 from unmask.core.files import replacing
+from unmask.core.typed import brief
 from unmask.denoisers.folder import write_weights
 
 

@@ -5,9 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unmask.core.entries import at_least, between, brief, parse, reader
+from unmask.core.entries import at_least, between, parse, reader
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
+from unmask.core.typed import brief
 from unmask.evaluate.family import family
 from unmask.evaluate.pinned import parse_pinned
 from unmask.evaluate.records import Key, Record, RecordsReader
