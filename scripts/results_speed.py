@@ -95,18 +95,16 @@ def render_independence(folder: Path) -> str:
 
 
 def render_precision(folder: Path) -> str:
-    """In which precision a text does not depend on its batch, and what it costs that it never does."""
+    """In which precision a text does not depend on its batch."""
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     cells = {(cell["dtype"], cell["exact"], cell["sampler"]): cell for cell in record["cells"]}
     samplers = list(dict.fromkeys(cell["sampler"] for cell in record["cells"]))
     heads = (f"`{name}`, {what}" for name in samplers for what in ("same text, %", "same log-probability, %"))
-    lines = [f"| precision | {' | '.join(heads)} | time, exact over not |", f"|---|{'---|' * (2 * len(samplers) + 1)}"]
+    lines = [f"| precision | {' | '.join(heads)} |", f"|---|{'---|' * (2 * len(samplers))}"]
     for dtype, exact in dict.fromkeys((cell["dtype"], cell["exact"]) for cell in record["cells"]):
         found = [cells[dtype, exact, name] for name in samplers]
         shares = [f"{100 * cell[what]:.1f}" for cell in found for what in ("identical", "same_log_prob")]
-        times = [cell["seconds_together"] / cells[dtype, False, cell["sampler"]]["seconds_together"] for cell in found]
-        cost = f"{min(times):.1f} to {max(times):.1f}" if exact else ""
-        lines.append(f"| {dtype}{', exact' if exact else ''} | {' | '.join(shares)} | {cost} |")
+        lines.append(f"| {dtype}{', exact' if exact else ''} | {' | '.join(shares)} |")
     cell = record["cells"][0]
     where = f"{cell['problems']} problems of `wordprob`, `{record['split']}`, T = {cell['budget']}; batches of 1 and"
     made = f"seed {record['seed']}, commit `{record['commit']}`, torch {record['torch']}, {record['device']}"
