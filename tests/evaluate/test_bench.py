@@ -23,6 +23,10 @@ def small(denoiser, task, tmp_path):
     return run
 
 
+def without_the_clock(row):
+    return row._replace(seconds=0, tokens_per_second=None, seconds_p50=None, seconds_p99=None)
+
+
 def lines(path, without=("seconds",)):
     """The records as they stand in the file, but for the clock."""
     entries = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
@@ -160,7 +164,7 @@ def test_a_run_killed_in_the_middle_of_a_line_ends_as_if_it_had_not_been(small, 
     path.write_bytes(data[: cut + (data[cut - 1 : cut] == b"\n")])  # never just behind a newline
     again = small(**options)
     assert lines(tmp_path) == whole
-    assert [row._replace(seconds=0) for row in again] == [row._replace(seconds=0) for row in rows]
+    assert list(map(without_the_clock, again)) == list(map(without_the_clock, rows))
 
 
 @pytest.mark.slow

@@ -171,9 +171,13 @@ def test_the_tuning_of_another_run_is_refused(tuned, imagine, denoiser, tmp_path
     with pytest.raises(UserError, match=r"is the tuning of another run .*split 'validation' there, 'test' here"):
         tuned(["margin"], split="test")
     tuned(["margin"], split="test", overwrite=True)
-    (tmp_path / "tuning.json").write_text('{"format": "unmask-tuning", "version": 2}')
-    with pytest.raises(UserError, match="no tuning record of this version"):
+    (tmp_path / "tuning.json").write_text('{"format": "unmask-tuning", "version": 1}')
+    with pytest.raises(UserError, match=r"a tuning record of version 1, this unmask goes on with version 2"):
         tuned(["margin"])
+    (tmp_path / "tuning.json").write_text('{"mine": 1}')
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="no tuning record of unmask, so it is spared"):
+            tuned(["margin"], overwrite=overwrite)
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def featured(folder: Path, data: Path, denoiser: TextDenoiser) -> object:
 def benched(folder: Path, data: Path, denoiser: TextDenoiser) -> object:
     task = make_task("jsonl", data)
     found = bench(denoiser, task, "test", samplers=["iid", "top-prob"], budgets=[2], out=folder / "b")
-    return [row._replace(seconds=0) for row in found]
+    return [row._replace(seconds=0, tokens_per_second=None, seconds_p50=None, seconds_p99=None) for row in found]
 
 
 def compared(folder: Path, data: Path, denoiser: TextDenoiser) -> object:
