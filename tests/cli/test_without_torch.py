@@ -69,3 +69,9 @@ def test_a_wrong_name_needs_no_torch(words: str) -> None:
 def test_the_other_things_do_need_it() -> None:
     """Or the tests above would show nothing."""
     assert "torch is not to be imported" in without_torch(f"{SAMPLE} hello").stderr
+
+
+def test_the_command_stays_the_command_when_its_file_is_imported() -> None:
+    """`from unmask.cli import main` gave a module after anybody had imported `unmask.cli.main`."""
+    script = "import unmask.cli, unmask.cli.main; from unmask.cli import main; main(['--version'])"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout.startswith(b"unmask ")
