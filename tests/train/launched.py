@@ -14,7 +14,7 @@ from itertools import count
 import torch
 
 from unmask.cli import main
-from unmask.cli.main import dispatch
+from unmask.cli.main import find_command
 from unmask.train import fit, learn
 
 asked = json.loads(sys.argv[1])
@@ -32,5 +32,5 @@ real = fit.clip_gradient
 fit.clip_gradient = learn.clip_gradient = clip_or_die
 *first, last = asked["commands"]
 for command in first:
-    dispatch(command)  # as `main` does, which parts from the other processes at the end
+    find_command(command).run()  # as `main` does, which parts from the other processes at the end
 sys.exit(main(last))

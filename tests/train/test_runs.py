@@ -234,8 +234,11 @@ def test_where_nobody_watches_a_plain_line_comes_now_and_then(tmp_path, capsys, 
     monkeypatch.setattr(line, "PLAIN_EVERY", -1.0)
     log = RunLog(tmp_path / "log.jsonl", 10, 0, "fit")
     log.show(5, "loss 1.00")
+    log.show(6, "loss 0.90")
     log.close()
     shown = capsys.readouterr()
-    assert shown.err.startswith("fit 5/10  loss 1.00")
-    assert "min left" in shown.err
+    first, second = shown.err.splitlines()
+    assert first == "fit 5/10  loss 1.00", "of a rate nothing is known yet"
+    assert second.startswith("fit 6/10  loss 0.90")
+    assert "min left" in second
     assert shown.out == ""
