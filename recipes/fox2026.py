@@ -50,7 +50,7 @@ class Scale:
 
 SCALES = {
     "paper": Scale(45_000, fit_rows=256, learn_updates=15_000, learn_rows=32, samples=8, count=1319),
-    "toy": Scale(20, fit_rows=4, learn_updates=6, learn_rows=2, samples=2, count=8, context=160, response=40),
+    "toy": Scale(20, fit_rows=4, learn_updates=6, learn_rows=2, samples=2, count=3, context=160, response=40),
 }
 
 
