@@ -14,6 +14,7 @@ from unmask.samplers import make_sampler
 from unmask.samplers.decode import decode_canvas
 from unmask.samplers.learned import DecodeRule
 from unmask.serve.transformers_generate import (
+    end_tokens,
     export_custom_generate,
     generate_with,
     padded_after_end,
@@ -194,6 +195,60 @@ def test_other_mistakes_are_one_sentence(model, tmp_path) -> None:
     assert not (tmp_path / "x").exists()
 
 
+# ---- ids that are no tokens
+
+
+class Words:
+    """What a tokenizer of transformers has, of ids 0..9 and the mask: the embedding has rows up to 19."""
+
+    mask_token_id = MASK
+
+    def get_vocab(self) -> dict[str, int]:
+        return {**{str(number): number for number in range(10)}, "<|mask|>": MASK}
+
+
+def drawn(model, custom, **options) -> set[int]:
+    found = model.generate(torch.tensor([[5, 6]]), max_new_tokens=8, do_sample=True, temperature=5.0,
+                           num_return_sequences=30, custom_generate=custom, **options)  # fmt: skip
+    return set(found[:, 2:].flatten().tolist())
+
+
+def test_given_the_tokenizer_no_id_is_written_that_is_none_of_its_tokens(model) -> None:
+    assert drawn(model, with_full(budget=1)) == set(range(19))
+    assert drawn(model, with_full(budget=1, tokenizer=Words())) == set(range(10))
+    assert drawn(model, with_full(budget=1, tokenizer=Words(), impossible=[3, 4])) == set(range(10)) - {3, 4}
+    assert drawn(model, with_full(budget=1, impossible=range(2, 40))) == {0, 1}
+
+
+def test_the_tokenizer_says_which_token_is_the_mask_where_nobody_else_does(model) -> None:
+    prompt = torch.tensor([[5, 6, 7]])
+    custom = generate_with("margin", tokenizer=Words(), attention="full", impossible=range(10, 19))
+    wanted = with_full(impossible=range(10, 19))
+    assert torch.equal(model.generate(prompt, max_new_tokens=4, custom_generate=custom),
+                       model.generate(prompt, max_new_tokens=4, custom_generate=wanted))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tokenizer": "gpt2"}, "tokenizer must be one of transformers .* got str"),
+        ({"impossible": "3"}, "impossible tokens are whole numbers of at least 0 in a list, got '3'"),
+        ({"impossible": [-1]}, r"impossible tokens are .* got \[-1\]"),
+        ({"impossible": [2.5]}, r"impossible tokens are .* got \[2\.5\]"),
+    ],
+)
+def test_what_is_no_tokenizer_and_no_id_is_refused_at_once(options, said) -> None:
+    with pytest.raises(UserError, match=said):
+        generate_with(**options)
+
+
+def test_ends_may_be_a_tensor() -> None:
+    config = transformers.GenerationConfig(eos_token_id=5)
+    for ends, wanted in ((torch.tensor([2, 3]), [2, 3]), (torch.tensor(4), [4]), (7, [7]), (None, [])):
+        config.eos_token_id = ends
+        assert end_tokens(config) == wanted
+
+
 # ---- everything else that may be asked of `generate`
 
 HEEDED = {"max_length", "max_new_tokens", "do_sample", "temperature", "num_return_sequences", "eos_token_id",
@@ -342,3 +397,5 @@ def test_the_folder_refuses_and_streams_as_the_function_does(model, tmp_path, mo
     found = model.generate(torch.tensor([[5, 6]]), streamer=streamer, **options)
     assert streamer.values == [[[5, 6]], *found[:, 2:].T.tolist()]
     assert streamer.ended == 1
+    more = {"trust_remote_code": True, "budget": 1, "tokenizer": Words()}
+    assert drawn(model, str(folder), **more) == set(range(10))

@@ -7,7 +7,7 @@ masked positions only. Nothing here imports transformers; any callable that take
 `logits` will do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from inspect import signature
@@ -29,7 +29,8 @@ Attention = Literal["padding", "full"]
 class BorrowedDenoiser:
     """A model of somebody else's as a denoiser; made by `denoiser_from_transformers`, which says what the fields are.
 
-    accepts: the names of the arguments its forward pass takes.
+    accepts: the names of the arguments its forward pass takes. tokens: the ids that are tokens; None for the codec's,
+        and without one for all there are.
     """
 
     model: Callable[..., Any]
@@ -41,6 +42,7 @@ class BorrowedDenoiser:
     impossible: tuple[int, ...] = ()
     codec: Codec | None = None
     response_length: int | None = None
+    tokens: frozenset[int] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -63,7 +65,9 @@ class BorrowedDenoiser:
             first = canvas.valid.long().argmax(dim=-1)
             position = (position - 1).maximum(first[row])
         logits = answer.logits[row, position]  # [M, V]
-        for columns in impossible_columns(frozenset({self.mask_token, *self.impossible}), self.codec, logits.shape[-1]):
+        known = self.codec.ids if self.tokens is None and self.codec is not None else self.tokens
+        never = frozenset({self.mask_token, *self.impossible})
+        for columns in impossible_columns(never, known, logits.shape[-1]):
             logits[:, columns] = float("-inf")
         return Denoised.from_logits(canvas, logits, answer.hidden_states[-1][row, position] if self.hidden else None)
 
@@ -87,9 +91,10 @@ class BorrowedDenoiser:
 
 
 @lru_cache(maxsize=16)
-def impossible_columns(named: frozenset[int], codec: Codec | None, vocabulary: int) -> tuple[slice, ...]:
-    """Columns of logits [M, vocabulary] that are `named`, or no token of the codec."""
-    return spans(named | (frozenset() if codec is None else codec.beyond(vocabulary)))
+def impossible_columns(named: frozenset[int], tokens: frozenset[int] | None, vocabulary: int) -> tuple[slice, ...]:
+    """Columns of logits [M, vocabulary] that are `named`, or none of the `tokens` where these are known."""
+    beyond = frozenset() if tokens is None else frozenset(range(vocabulary)) - tokens
+    return spans(frozenset(number for number in named | beyond if number < vocabulary))
 
 
 def denoiser_from_transformers(
@@ -102,23 +107,29 @@ def denoiser_from_transformers(
     impossible: tuple[int, ...] = (),
     codec: Codec | None = None,
     response_length: int | None = None,
+    tokenizer: Any = None,
 ) -> BorrowedDenoiser:
     """A denoiser from a masked model of transformers, in whatever mode (`eval`) and on whatever device it is.
 
-    mask_token: id of the mask token; what its configuration says unless given.
+    mask_token: id of the mask token; what its configuration says, or else the tokenizer, unless given.
     shift:      True where the logits at i are about the token at i + 1, as in Dream and other models adapted from
                 autoregressive ones.
     attention:  "padding" passes the 0/1 mask [B, L] of what is no padding, and only where there is padding; "full" a
                 boolean one [B, 1, L, L] that lets every position see every other, for architectures that would
                 otherwise be causal.
     hidden:     also give the last hidden states, which some learned orders read.
-    impossible: other tokens that must never be written. Those that are none of the codec's never are.
+    impossible: other tokens that must never be written.
     codec, response_length: to decode texts instead of canvases.
+    tokenizer:  of transformers. Embeddings are padded to round sizes, and an id that is no token of the tokenizer, or
+                of the codec, is never written; where neither is given, nobody knows which those are.
 
-    Raises UserError if there is no saying which token is the mask.
+    Raises UserError if there is no saying which token is the mask, or on what is no tokenizer.
     """
+    tokens = None if tokenizer is None else ids_of(tokenizer)
     if mask_token is None:
         mask_token = getattr(getattr(model, "config", None), "mask_token_id", None)
+    if mask_token is None:
+        mask_token = getattr(tokenizer, "mask_token_id", None)
     if mask_token is None:
         raise UserError(
             "the configuration of this model does not say which token is the mask: pass mask_token, "
@@ -134,7 +145,26 @@ def denoiser_from_transformers(
         shift=shift,
         attention=attention,
         hidden=hidden,
-        impossible=impossible,
+        impossible=check_impossible(impossible),
         codec=codec,
         response_length=response_length,
+        tokens=tokens,
     )
+
+
+def ids_of(tokenizer: Any) -> frozenset[int]:
+    """The ids of all tokens of a tokenizer of transformers. Raises UserError on what is none."""
+    try:
+        return frozenset(tokenizer.get_vocab().values())
+    except AttributeError as error:
+        raise UserError(
+            f"tokenizer must be one of transformers (AutoTokenizer.from_pretrained), got {type(tokenizer).__name__}"
+        ) from error
+
+
+def check_impossible(tokens: Any) -> tuple[int, ...]:
+    """The ids that must never be written. Raises UserError if they are none."""
+    several = tuple(tokens) if isinstance(tokens, Collection) and not isinstance(tokens, str | bytes) else (tokens,)
+    if any(not isinstance(token, int) or isinstance(token, bool) or token < 0 for token in several):
+        raise UserError(f"impossible tokens are whole numbers of at least 0 in a list, got {tokens!r:.80}")
+    return several

@@ -5,7 +5,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,7 @@ from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.core.files import replacing_folder
 from unmask.core.texts import in_code
-from unmask.denoisers.from_transformers import Attention, denoiser_from_transformers
+from unmask.denoisers.from_transformers import Attention, check_impossible, denoiser_from_transformers, ids_of
 from unmask.orders.folder import load_order
 from unmask.samplers import make_sampler
 from unmask.samplers.decode import decode_canvas
@@ -48,12 +48,16 @@ def generate_with(
     shift: bool = False,
     attention: Attention = "padding",
     seed: int = 0,
+    tokenizer: Any = None,
+    impossible: Collection[int] = (),
 ) -> Callable[..., Any]:
     """A function for `model.generate(custom_generate=...)`, which also takes `budget` and `seed` of its own.
 
     sampler: `NAME:key=value,...`, an Unmasker or a learned order. order: the folder of one, or owner/name.
     budget:  the most forward passes; as many as there are new tokens unless given.
     mask_token, shift, attention: see `denoiser_from_transformers`.
+    tokenizer: the model's. Embeddings are padded to round sizes, and without it an id that is no token may be drawn:
+        `generate` does not hand the tokenizer on. impossible: other ids that must never be written.
 
     Of the generation config it heeds max_new_tokens or max_length (every row gets that many masked positions),
     do_sample with temperature, num_return_sequences, eos_token_id and pad_token_id (what follows the first end of text
@@ -66,6 +70,9 @@ def generate_with(
     if order is not None and sampler != "top-prob":
         raise UserError("give sampler or order, not both")
     own_budget, own_seed = budget, seed
+    never = check_impossible(impossible)
+    if tokenizer is not None:
+        ids_of(tokenizer)  # what is wrong with it shows now
     loaded = lru_cache(maxsize=1)(load_order)
 
     def unmask_generate(
@@ -87,7 +94,9 @@ def generate_with(
         ends = end_tokens(generation_config)
         unmasker = chosen.unmasker(budget) if isinstance(chosen, ForBudget) else make_sampler(chosen, ends)
         learned = isinstance(chosen, ForBudget | Learned)
-        denoiser = denoiser_from_transformers(model, mask_token, shift=shift, attention=attention, hidden=learned)
+        denoiser = denoiser_from_transformers(
+            model, mask_token, shift=shift, attention=attention, hidden=learned, tokenizer=tokenizer, impossible=never
+        )
         decoded = decode_canvas(
             denoiser,
             blank_canvas(input_ids, prepared.get("attention_mask"), length, budget),
@@ -194,6 +203,8 @@ def blank_canvas(input_ids: Tensor, attention_mask: Tensor | None, length: int, 
 def end_tokens(generation_config: Any) -> list[int]:
     """The ids that end a text: none, one or several."""
     ends = generation_config.eos_token_id
+    if isinstance(ends, Tensor):
+        ends = ends.flatten().tolist()
     return [] if ends is None else [int(end) for end in (ends if isinstance(ends, list | tuple) else [ends])]
 
 
@@ -216,7 +227,7 @@ ARGUMENTS = {arguments}
 
 def generate(model, inputs=None, **arguments):
     """Decode with the sampler or learned order named above; `budget` is the most forward passes."""
-    chosen = unmask.generate_with(**ARGUMENTS)
+    chosen = unmask.generate_with(**ARGUMENTS, tokenizer=arguments.pop("tokenizer", None))
     arguments = {{name: value for name, value in arguments.items() if value is not None}}
     return model.generate(inputs, custom_generate=chosen, **arguments)
 '''
@@ -239,7 +250,7 @@ model.generate(**inputs, max_new_tokens=64, budget=16, custom_generate="REPOSITO
 
 The model must be a masked one: its mask token is {mask}, and its logits are {aligned}. Heeded of the generation config:
 max_new_tokens, do_sample with temperature, num_return_sequences, eos_token_id and pad_token_id, and a streamer; what
-else is asked for is refused by name.
+else is asked for is refused by name. Given `tokenizer=tokenizer`, no id is written that is none of its tokens.
 
 The code is in `custom_generate/generate.py`, a few lines around the package `unmask`, which has to be installed.
 """
