@@ -13,6 +13,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 
 from unmask import decode, load_denoiser
+from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 from unmask.evaluate.harness.model import UnmaskLM
 
@@ -84,6 +85,7 @@ def test_lm_eval_shows_what_decode_shows(denoisers, name, template):
     denoiser = denoisers(name, template)
     model = UnmaskLM(denoisers(name, "bare"), template=template, budget=2, response_length=5)
     (found,) = model.generate_until([ask("generate_until", CODE, {})])
+    assert text_of(denoiser.codec, model._context(CODE)) == SHOWN[template](name, CODE)
     assert found == decode(denoiser, [CODE], budget=2, response_length=5, rows=[0])[0].text
     rendered = model.apply_chat_template([{"role": "user", "content": CODE}])
     (found,) = model.generate_until([ask("generate_until", rendered, {})])
@@ -168,8 +170,13 @@ def test_a_name_of_the_mask_token_in_a_context_is_letters_to_lm_eval_and_a_hint_
     pair = model._pair(f"a {mask} b", f" {mask}", 0)
     assert denoiser.codec.mask_token not in pair.context + pair.text
     assert mask in text_of(denoiser.codec, pair.context)
-    model.generate_until([ask("generate_until", f"a {mask} b", {})])
-    model.loglikelihood_rolling([ask("loglikelihood_rolling", mask)])
+    (written,) = model.generate_until([ask("generate_until", f"a {mask} b", {})])
+    ids = denoiser.codec.encode_prompt(f"a {mask} b", (mask,))
+    assert written == decode(denoiser, [ids], budget=1, response_length=2, rows=[0])[0].text
+    assert model.loglikelihood_rolling([ask("loglikelihood_rolling", mask)])[0] < 0
+    for prompt in (f"a {mask} b", [{"role": "user", "content": f"a {mask} b"}]):
+        with pytest.raises(UserError, match="which stands for what is to be written"):
+            decode(denoiser, [prompt], budget=1, response_length=2)
 
 
 def test_base_checkpoints_with_a_chat_template_are_shown_the_text(tmp_path):

@@ -11,6 +11,7 @@ pytest.importorskip("lm_eval")
 
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
+from lm_eval.config.task import TaskConfig
 from lm_eval.tasks import TaskManager
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
@@ -27,6 +28,8 @@ from unmask.evaluate.records import read_records
 from unmask.samplers.generate import decode
 from unmask.tasks import make_task
 
+from ..denoisers.families.entries import TINY
+from ..denoisers.families.tiny import rewrite
 from ..exact.problems import random_joint
 
 LETTERS = "abc"
@@ -146,9 +149,28 @@ def test_a_rolling_likelihood_of_a_short_text_is_that_given_nothing_and_a_long_o
     assert tail == pytest.approx(exact(joint, "", "b"))
 
 
-def test_what_is_too_long_is_refused(lettered) -> None:
-    with pytest.raises(UserError, match="5 tokens and this denoiser reads 4"):
-        UnmaskLM(lettered).loglikelihood([ask("loglikelihood", "abc", "ab")])
+def test_what_is_too_long_is_refused_by_name_before_anything_is_scored(lettered, monkeypatch) -> None:
+    model = UnmaskLM(lettered)
+    monkeypatch.setattr(model, "_bound", lambda pair: pytest.fail("scored"))
+    pairs = [("a", "b"), ("abc", "ab"), ("c", "abca")]
+    with pytest.raises(UserError, match=r"request 2 of 3 \(`abc`\) is too long: .* 5 tokens and this denoiser reads 4, "
+                                        r"and so are 1 more; ask with fewer examples"):  # fmt: skip
+        model.loglikelihood([ask("loglikelihood", *pair) for pair in pairs])
+
+
+def test_a_continuation_that_is_blank_is_scored_and_not_passed_over(lettered) -> None:
+    for template in ("{prompt}", "{prompt}c"):
+        model = UnmaskLM(replace(lettered, codec=letters(template)), mc_samples=1)
+        assert model._pair("ab", " ", 0).text == letters().encode(" ")
+
+
+def test_heads_of_no_known_use_are_left_out_where_asked_for(tmp_path) -> None:
+    path = TINY["llada"].write(tmp_path)
+    rewrite(path, lambda weights: weights.update({"aux.proj.weight": torch.ones(2)}))
+    with pytest.raises(UserError, match=r"aux\.proj\.weight is left over"):
+        UnmaskLM(str(path))
+    with pytest.warns(UserWarning, match=r"left out of .*aux\.proj\.weight"):
+        UnmaskLM(str(path), ignore_extra=True)
 
 
 # ---- text
@@ -302,6 +324,23 @@ def test_the_command_says_what_is_wrong_in_a_line(capsys) -> None:
     assert capsys.readouterr().err.startswith("error: usage: ")
 
 
+def test_what_lm_eval_itself_refuses_is_a_line_too(monkeypatch, capsys) -> None:
+    """As it does where a task's file has such a temperature."""
+
+    def evaluate() -> None:
+        TaskConfig(task="x", output_type="generate_until", generation_kwargs={"temperature": "abc", "until": []})
+
+    monkeypatch.setattr("lm_eval.__main__.cli_evaluate", evaluate)
+    assert main([]) == 2
+    assert capsys.readouterr().err == "error: lm-eval says: could not convert string to float: 'abc'\n"
+
+
+def test_our_own_mistakes_keep_their_traceback(monkeypatch) -> None:
+    monkeypatch.setattr("lm_eval.__main__.cli_evaluate", lambda: int("x"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        main([])
+
+
 # ---- conversations
 
 CHAT = (
@@ -414,6 +453,7 @@ def test_the_chat_template_is_named_and_shown(speaker, text_denoiser) -> None:
         ({"cache": 5}, "cache must be a name"),
         ({"skip_too_long": "yes"}, "skip_too_long must be true or false, got yes"),
         ({"template": "chat"}, "no chat template"),
+        ({"ignore_extra": "yes"}, "ignore_extra must be true or false, got yes"),
     ],
 )
 def test_a_model_argument_that_cannot_be_is_one_sentence(text_denoiser, arguments, said) -> None:

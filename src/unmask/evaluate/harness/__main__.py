@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from traceback import extract_tb
 
 from unmask.core.errors import UserError
 
@@ -42,6 +43,11 @@ def main(words: Sequence[str] | None = None) -> int:
             cli_evaluate()
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except ValueError as error:  # which lm-eval's own files raise about what they were given
+        if "lm_eval" not in Path(extract_tb(error.__traceback__)[-1].filename).parts:
+            raise
+        print(f"error: lm-eval says: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 

@@ -24,7 +24,7 @@ from unmask.core.errors import UserError
 from unmask.core.registry import check_name
 from unmask.denoisers.caches import with_cache
 from unmask.denoisers.chat import Conversation
-from unmask.denoisers.codec import BARE, CHAT, Codec, check_room, is_template
+from unmask.denoisers.codec import BARE, CHAT, Codec, check_room, in_short, is_template
 from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.hub import load_denoiser
 from unmask.evaluate.harness.requests import Asked, asked
@@ -75,6 +75,7 @@ class UnmaskLM(LM):  # type: ignore[misc]
     exact:    each context by itself, so that no generated text depends on the batch, in any precision: see `decode`.
     skip_too_long: answer a context that does not fit with an empty text, which is wrong, and say how many there were;
               refused unless given.
+    ignore_extra: leave out tensors of the checkpoint that are of no known use: see `load_denoiser`.
 
     In Python the first three may be the things themselves. Likelihoods are the bound over all orders: order, sampler
     and budget have no part in them, which is said where they are given. What is greedy is decided one position a step,
@@ -99,6 +100,7 @@ class UnmaskLM(LM):  # type: ignore[misc]
         cache: str | None = None,
         exact: bool = False,
         skip_too_long: bool = False,
+        ignore_extra: bool = False,
         **others: Any,
     ) -> None:
         super().__init__()
@@ -107,6 +109,7 @@ class UnmaskLM(LM):  # type: ignore[misc]
         check_names({"denoiser": denoiser, "order": order, "sampler": sampler, "template": template, "cache": cache})
         check_flag("skip_too_long", skip_too_long)
         check_flag("exact", exact)
+        check_flag("ignore_extra", ignore_extra)
         if order is not None and sampler is not None:
             raise UserError("give order or sampler, not both")
         check_name(str(dtype), DTYPES, "dtype")
@@ -121,7 +124,10 @@ class UnmaskLM(LM):  # type: ignore[misc]
         if isinstance(self.unmasker, str):
             make_sampler(self.unmasker, end_token=0)  # what is wrong with it shows before anything is loaded
         self.said = order is None and sampler is None and budget is None
-        self.denoiser = load_denoiser(denoiser, device, DTYPES[dtype]) if isinstance(denoiser, str) else denoiser
+        self.denoiser = (
+            load_denoiser(denoiser, device, DTYPES[dtype], template=template, ignore_extra=ignore_extra)
+            if isinstance(denoiser, str) else denoiser
+        )  # fmt: skip
         self.codec: Codec = self.denoiser.codec.with_template(template)
         self.as_it_is = replace(self.codec, template="{prompt}")
         if template is not None:
@@ -251,9 +257,9 @@ class UnmaskLM(LM):  # type: ignore[misc]
         """
         self._say_what_counts()
         found = []
-        for request in requests:
-            context, continuation = request.args
-            pair = self._pair(context, continuation, row_of(request))
+        pairs = [self._pair(request.args[0], request.args[1], row_of(request)) for request in requests]
+        self._check_pairs(requests, pairs)
+        for request, pair in zip(requests, pairs, strict=True):
             found.append((self._bound(pair), self._greedy(pair)))
             self.cache_hook.add_partial("loglikelihood", request.args, found[-1])
         return found
@@ -287,18 +293,24 @@ class UnmaskLM(LM):  # type: ignore[misc]
         self.said = True
 
     def _pair(self, context: str, continuation: str, row: int) -> _Pair:
-        """Tokens of both, read as one text. Raises UserError where they are longer than the denoiser reads.
+        """Tokens of both, read as one text.
 
         Given nothing, a text begins with what any text begins with: the start token of families that have one.
         """
         codec = self.as_it_is if isinstance(context, Rendered) else self.codec
-        pair = _Pair(*codec.encode_pair(context, continuation, (codec.mask,)), row)
-        if (length := len(pair.context) + len(pair.text)) > self.denoiser.context:
+        return _Pair(*codec.encode_pair(context, continuation, (codec.mask,)), row)
+
+    def _check_pairs(self, requests: Sequence[Instance], pairs: Sequence[_Pair]) -> None:
+        """Raise UserError, before any is scored, where some are longer than the denoiser reads; it says which."""
+        lengths = [len(pair.context) + len(pair.text) for pair in pairs]
+        long = [at for at, length in enumerate(lengths) if length > self.denoiser.context]
+        if long:
+            which = f"request {long[0] + 1} of {len(pairs)} ({in_short(requests[long[0]].args[0])})"
+            more = f", and so are {len(long) - 1} more" if len(long) > 1 else ""
             raise UserError(
-                f"context and continuation have {length} tokens and this denoiser reads {self.denoiser.context}; "
-                "ask with fewer examples in the context (--num_fewshot)"
+                f"{which} is too long: context and continuation have {lengths[long[0]]} tokens and this denoiser reads "
+                f"{self.denoiser.context}{more}; ask with fewer examples in the context (--num_fewshot)"
             )
-        return pair
 
     def _canvas(self, pair: _Pair) -> Canvas:
         """One row with the whole text and what closes it written, and in `masked` what is asked about."""
