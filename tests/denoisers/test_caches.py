@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
+from unmask import decode, load_denoiser
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.denoisers.caches import Cache, CachedTransformer, make_cache, with_cache
@@ -13,6 +14,8 @@ from unmask.denoisers.table import TableDenoiser
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 from unmask.samplers import decode_canvas, make_sampler
 from unmask.samplers.state import take_rows
+
+from .families.entries import TINY
 
 VOCABULARY, MASK = 13, 4
 SHAPE = TransformerConfig(VOCABULARY, MASK, context=32, layers=3, width=16, heads=4, hidden=20, kv_heads=2)
@@ -191,3 +194,22 @@ def test_logits_that_are_not_numbers_are_refused_through_a_cache(cache):
         network.blocks[1].feed_forward_norm.weight.fill_(torch.inf)
     with pytest.raises(UserError, match=r"NaN logits .* of row 0, at step 1"):
         decode_canvas(with_cache(network, cache), canvas_of(), make_sampler("top-prob"))
+
+
+@pytest.mark.parametrize("name", ["mdlm", "bert", "modern_bert"])
+@pytest.mark.parametrize("cache", ["prefix-approximate", "dual-approximate:window=3"])
+def test_families_that_cannot_be_cached_are_named_with_those_that_can(tmp_path, name, cache):
+    denoiser = load_denoiser(TINY[name].write(tmp_path))
+    kind = {"mdlm": "DiT", "bert": "Bert", "modern_bert": "ModernBert"}[name]
+    with pytest.raises(UserError, match=f"native transformer, and {kind} is another denoiser: LLaDA, Dream, SMDM"):
+        decode(denoiser, ["Why?"], budget=2, response_length=3, cache=cache)
+
+
+@pytest.mark.parametrize("name", ["llada", "dream", "smdm"])
+def test_families_that_can_be_cached_write_as_without_where_nothing_is_old(tmp_path, name):
+    denoiser = load_denoiser(TINY[name].write(tmp_path), dtype=torch.float32)
+    plain, cached = (
+        decode(denoiser, ["Why?"], budget=4, response_length=6, cache=cache)[0].tokens
+        for cache in (None, "prefix-approximate:refresh=1")
+    )
+    assert cached == plain
