@@ -14,6 +14,8 @@ from unmask.denoisers import chat
 from unmask.denoisers.chat import ChatTemplate, read_chat_template
 from unmask.denoisers.codec import Codec
 from unmask.denoisers.folder import load_folder, save_denoiser
+from unmask.denoisers.foreign_codec import make_codec
+from unmask.denoisers.transformer import TransformerConfig
 
 from .families.tiny import byte_tokenizer
 from .families.tiny_dream import CHAT as DREAM_CHAT
@@ -417,3 +419,96 @@ def test_what_goes_on_within_a_text_is_read_without_a_blank_before_it(make, rest
     assert codec.read(ids).removeprefix(" ") == f"a{rest}"
     assert codec.encode_on("") == []
     assert codec.tokenizer.to_str() == make().to_str()  # and the tokenizer itself is as it was
+
+
+# ---- how a turn ends
+
+
+@pytest.mark.parametrize("tiny", [TINY_LLADA, TINY_DREAM])
+def test_a_response_of_a_chat_ends_its_turn_before_the_end_token_fills_the_rest(tmp_path, tiny):
+    codec = load_denoiser(written(tmp_path / "Instruct", tiny)).codec
+    (turn_end,) = (codec.special[name] for name in codec.stops)
+    answer = codec.encode("Paris.")
+    length = len(answer) + 3
+    ids = codec.encode_response("Paris.", length)
+    assert ids == [*answer, turn_end, codec.end_token, codec.end_token]
+    turns = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Paris."}]
+    whole = codec.encode(codec.chat._write(turns, False))
+    prompt = codec.encode_prompt("Where?")
+    assert whole[: len(prompt) + len(answer) + 1] == prompt + ids[: len(answer) + 1]  # as one text, to the turn's end
+    assert codec.decode(ids) == "Paris."
+    assert codec.encode_response("Paris.", len(answer) + 1) == [*answer, turn_end]
+    assert codec.encode_response("Paris.", len(answer)) is None
+    for template in ("bare", "Q: {prompt}\nA:"):
+        assert codec.with_template(template).encode_response("Paris.", length) == [*answer, *[codec.end_token] * 3]
+
+
+@pytest.mark.parametrize(
+    ("chat", "special", "stops", "end"),
+    [
+        ("{% for t in messages %}{{ t.content }}<|role_end|>{% endfor %}", ["<|role_end|>"], ("<|role_end|>",), 1),
+        ("{% for t in messages %}{{ t.content }}\n</a><|end|>\n{% endfor %}", [], (), 6),
+        ("{% for t in messages %}{{ t.content }}<|end|>{% endfor %}", ["<|end"], (), 1),
+        ("{% for t in messages %}{{ t.content }}\n{% endfor %}", ["<|role_end|>"], (), 0),
+        ("{{ raise_exception('one turn') if messages | length > 1 }}{{ messages[0].content }}", [], (), 0),
+        ("{{ messages[0].content }}", ["<|role_end|>"], (), 0),
+    ],
+)
+def test_a_turn_ends_with_whatever_the_chat_template_ends_it_with(tmp_path, chat, special, stops, end):
+    byte_tokenizer(*SPECIAL, *special).save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "chat_template.jinja").write_text(chat)
+    frame = {"mask": "<|mask|>", "end": "<|end|>", "pad": "<|pad|>", "template": "{prompt}"}
+    codec = make_codec(tmp_path, frame, shape_of(300, 258), template="chat")
+    assert codec.stops == stops
+    assert len(codec.turn_end) == end
+    assert codec.encode_response("7", 9)[: 1 + end] == [*codec.encode("7"), *codec.turn_end]
+    assert codec.encode_response("7", max(1, end)) is None
+    assert codec.decode([*codec.encode("7"), *[codec.special[name] for name in stops], *codec.encode("8")]) == (
+        "7" if stops else "78"
+    )
+
+
+@pytest.mark.parametrize("ends", [258, [257, 259], [260], 260, None, "x", [-1, True, 10**30, 5]])
+def test_what_generation_config_calls_the_end_ends_a_text(tmp_path, ends):
+    """The start token, the end token, the padding and a stranger, which the family calls no end."""
+    byte_tokenizer(*SPECIAL, "<|other|>").save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
+    frame = {"mask": "<|mask|>", "end": "<|end|>", "pad": "<|pad|>", "template": "{prompt}"}
+    codec = make_codec(tmp_path, frame, shape_of(300, 258))
+    wanted = {257, *(end for end in (ends if isinstance(ends, list) else [ends]) if end in (259, 260))}
+    assert codec.end_tokens == wanted
+    (tmp_path / "codec.json").write_text('{"stops": []}')
+    assert make_codec(tmp_path, frame, shape_of(300, 258)).end_tokens == {257}
+
+
+def shape_of(vocabulary, mask):
+    return TransformerConfig(vocabulary, mask, context=32, layers=1, width=8, heads=2, hidden=8)
+
+
+def test_names_the_codec_knows_are_letters_in_data_though_the_tokenizer_calls_them_words():
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(list(SPECIAL))  # not special
+    codec = codec_of(tokenizer, template="{prompt}", stops=("<s>",))
+    for text in ("a <|mask|> b", "a<|end|>b", "<s>", "<|pad|>"):
+        ids = codec.encode_response(text, 40)
+        assert codec.decode(ids) == text
+        assert codec.mask_token not in ids
+
+
+# ---- turns made of parts
+
+PARTED = [{"role": "user", "content": [{"type": "text", "text": "Why"}, {"type": "text", "text": "not?"}]}]
+
+
+@pytest.mark.parametrize("source", [LLADA_CHAT, DREAM_CHAT, "{{ messages[0]['content'] }}"])
+def test_parts_of_a_turn_are_lines_to_a_template_of_texts(source):
+    """LLaDA's wrote them as Python shows a list, Dream's could not at all."""
+    whole = [{"role": "user", "content": "Why\nnot?"}]
+    assert ChatTemplate(source).render(PARTED) == ChatTemplate(source).render(whole)
+    with pytest.raises(UserError, match="a turn has a part of type image_url, and this chat template writes texts"):
+        ChatTemplate(source).render([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}])
+
+
+def test_a_template_that_looks_into_parts_is_given_them():
+    source = "{% for part in messages[0].content %}[{{ part['text'] }}]{% endfor %}"
+    assert ChatTemplate(source).render(PARTED) == "[Why][not?]"

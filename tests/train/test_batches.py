@@ -4,11 +4,17 @@ from itertools import pairwise
 import pytest
 import torch
 
+from unmask import load_denoiser
 from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
+from unmask.denoisers.base import Denoised
 from unmask.tasks import make_task
 from unmask.tasks.base import Example
 from unmask.train.batches import Batches, pad_left
+from unmask.train.own_texts import own_texts
+
+from ..denoisers.families.tiny_dream import TINY_DREAM
+from ..denoisers.families.tiny_llada import TINY_LLADA
 
 LENGTH = 56
 
@@ -194,3 +200,60 @@ def test_a_special_tokens_name_in_a_row_is_letters(examples, codec, name):
 def test_a_row_without_a_prompt_is_text_from_nothing(examples, codec):
     batch = make([Example("jsonl/train/1", "", "#### 7", "7")], codec, rows=1).batch(0)
     assert batch.canvas.tokens[batch.canvas.valid & ~batch.canvas.masked].tolist() == codec.encode(" ->")
+
+
+# ---- checkpoints that speak in turns
+
+
+@pytest.fixture(params=[TINY_LLADA, TINY_DREAM], ids=["llada", "dream"])
+def instructed(request, tmp_path):
+    folder = tmp_path / "Instruct"
+    folder.mkdir()
+    return load_denoiser(request.param.write(folder), dtype=torch.float32)
+
+
+def test_in_a_chat_the_response_begins_after_the_header_and_ends_its_turn(instructed):
+    """In batches of prompts of different lengths, and where validation measures."""
+    codec = instructed.codec
+    some = [Example(str(n), "Why? " * n + "<|eot_id|>", f"<|im_end|>{n}", str(n)) for n in range(1, 6)]
+    batches = Batches(some, codec, 5, 24, 250, 0, pool=1)
+    canvas, chosen = batches.batch(0)
+    clean = codec.clean_canvas([e.prompt for e in chosen], [codec.encode_response(e.response, 24) for e in chosen],
+                               canvas.row.tolist())  # fmt: skip
+    (turn_end,) = (codec.special[name] for name in codec.stops)
+    for row, example in enumerate(chosen):
+        before = canvas.tokens[row, canvas.valid[row] & ~canvas.masked[row]].tolist()
+        response = canvas.tokens[row, canvas.masked[row]].tolist()
+        assert before == codec.encode_prompt(example.prompt, codec.special)
+        turns = [{"role": "user", "content": example.prompt}]
+        assert codec.tokenizer.decode(before, skip_special_tokens=False) == codec.chat.render(turns)
+        answer = codec.encode(example.response, codec.special)
+        rest = 24 - len(answer) - 1
+        assert response == [*answer, turn_end, *[codec.end_token] * rest]
+        assert rest > 0
+        assert turn_end not in answer
+        assert clean.tokens[row, clean.masked[row]].tolist() == response
+        assert clean.tokens[row, clean.valid[row] & ~clean.masked[row]].tolist() == before
+
+
+def test_what_a_denoiser_writes_as_a_turn_is_what_it_learns_from(instructed, tmp_path):
+    codec = instructed.codec
+    answer = [*codec.encode("#### 7"), *codec.turn_end]
+    length = len(answer) + 4
+    written = torch.tensor([*answer, *[codec.end_token] * 4])
+
+    class Speaks:
+        def __init__(self):
+            self.codec, self.response_length, self.context, self.device = codec, length, 250, "cpu"
+
+        def __call__(self, canvas):
+            place = canvas.masked.nonzero()[:, 1] - (canvas.tokens.shape[1] - length)
+            logits = torch.full((len(place), codec.vocabulary), -9.0)
+            logits[torch.arange(len(place)), written[place]] = 9
+            return Denoised.from_logits(canvas, logits)
+
+    (tmp_path / "train.jsonl").write_text('{"prompt": "Why?", "response": "So it is. #### 7"}\n')
+    task = make_task("jsonl", tmp_path)
+    found = own_texts(Speaks(), task, tmp_path / "texts", count=1, sampler="top-prob")
+    canvas = Batches(found, codec, 1, length, 250, 0, pool=1).batch(0).canvas
+    assert canvas.tokens[canvas.masked].tolist() == written.tolist()

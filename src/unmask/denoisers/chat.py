@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -24,6 +25,8 @@ SECONDS = 5.0  # that one conversation may take; real templates take less than a
 BYTES = 2**30  # that the program may hold, of which Python has a tenth
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+# A template that looks into the parts of a turn: [{"type": "text", "text": "Why?"}].
+PARTS = re.compile(r"""\[["']text["']\]|\.text\b""")
 ASIDE = "or give the text as it is (template bare), or a text with {prompt} in it as the template"
 
 
@@ -45,7 +48,26 @@ class ChatTemplate:
         jinja2's sandbox, in a process of its own that has `SECONDS` and `BYTES`.
         Raises UserError saying what the template says is wrong, or that it took too long or too much.
         """
-        messages = [{key: value for key, value in turn.items() if value is not None} for turn in conversation]
+        messages: list[Message] = [
+            {key: value for key, value in turn.items() if value is not None} for turn in conversation
+        ]
+        if PARTS.search(self.source) is None:
+            messages = [joined(turn) for turn in messages]
+        text = self._write(messages, add_generation_prompt)
+        return text if add_generation_prompt else left_open(text, messages)
+
+    def turn_end(self) -> str:
+        """What it writes after the words of an assistant; nothing where it cannot be made to write them."""
+        said = chr(0x10FFFD)  # no template has this sign
+        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]
+        try:
+            _, found, after = self._write(turns, False).rpartition(said)
+        except UserError:
+            return ""
+        return after if found else ""
+
+    def _write(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+        """The text of the program."""
         context = {
             **dict(self.tokens),
             "messages": messages,
@@ -67,7 +89,23 @@ class ChatTemplate:
             )
         if "error" in reply:
             raise UserError(f"the chat template cannot write this conversation: {reply['error']}; mend it, {ASIDE}")
-        return reply["text"] if add_generation_prompt else left_open(reply["text"], messages)
+        text: str = reply["text"]
+        return text
+
+
+def joined(turn: Message) -> Message:
+    """A turn whose content is parts, all of them texts, with one text, a line each: what most templates can write.
+
+    Raises UserError on a part of another kind, such as an image.
+    """
+    parts = turn.get("content")
+    if not isinstance(parts, list):
+        return turn
+    for part in parts:
+        if not isinstance(part, str) and not (isinstance(part, Mapping) and isinstance(part.get("text"), str)):
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            raise UserError(f"a turn has a part of type {kind}, and this chat template writes texts only: leave it out")
+    return {**turn, "content": "\n".join(part if isinstance(part, str) else part["text"] for part in parts)}
 
 
 def left_open(text: str, messages: Sequence[Message]) -> str:

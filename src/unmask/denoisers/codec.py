@@ -132,9 +132,10 @@ class Codec:
 
     @cached_property
     def special(self) -> dict[str, int]:
-        """The special tokens, by name: those that the tokenizer keeps apart from letters."""
+        """The special tokens, by name: those that the tokenizer keeps apart from letters, and those named here."""
         added = self.tokenizer.get_added_tokens_decoder()
-        return {token.content: number for number, token in added.items() if token.special}
+        named = {name: self._id(name) for name in (self.mask, self.end, self.pad, *self.stops)}
+        return {token.content: number for number, token in added.items() if token.special} | named
 
     @cached_property
     def _special_ids(self) -> frozenset[int]:
@@ -240,7 +241,7 @@ class Codec:
             continuation = context[len(kept) :] + continuation
             before, whole = (self.encode_prompt(text, letters) for text in (kept, kept + continuation))
         else:
-            continuation = continuation.lstrip()
+            continuation = continuation.lstrip() or continuation  # which may be blank and nothing else
             before = self.encode_prompt(context, letters)
             if self.template == OWN:
                 return before, self.encode(continuation, letters)
@@ -291,14 +292,24 @@ class Codec:
         return tokenizer
 
     def encode_response(self, response: str, length: int) -> list[int] | None:
-        """Exactly `length` ids, right-padded with the end token; None if text and one end token do not fit.
+        """Exactly `length` ids, right-padded with the end token; None if text and what ends it do not fit.
 
+        In a chat the turn ends first, as the chat template ends it, and the end token fills what is left after that.
         A response is data: what looks like a special token in it is letters.
         """
-        ids = self.encode(response, self.special)
-        if len(ids) >= length:
+        ids = self.encode(response, self.special) + self.turn_end
+        if len(ids) + (not self.turn_end) > length:
             return None
         return ids + [self.end_token] * (length - len(ids))
+
+    @cached_property
+    def turn_end(self) -> list[int]:
+        """Token ids by which the chat template ends a turn, up to the first that ends a text; none outside a chat."""
+        if self.template != CHAT or self.chat is None:
+            return []
+        ids = self.encode_on(self.chat.turn_end())
+        last = next((at for at, token in enumerate(ids) if token in self.end_tokens), None)
+        return [] if last is None else ids[: last + 1]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text up to the first end token; special tokens are left out."""
@@ -308,9 +319,22 @@ class Codec:
         """The text of all of these tokens; special tokens are left out but where `kept` is true."""
         left_out = self._special_ids | {self.mask_token, self.pad_token}
         kept = [False] * len(tokens) if kept is None else kept
-        shown = [token for token, keep in zip(tokens, kept, strict=True) if keep or token not in left_out]
-        text = str(self.tokenizer.decode(shown, skip_special_tokens=False))
+        return self.shown([token for token, keep in zip(tokens, kept, strict=True) if keep or token not in left_out])
+
+    def shown(self, tokens: Sequence[int]) -> str:
+        """The text of all of these tokens, special ones by their names."""
+        text = str(self.tokenizer.decode(list(tokens), skip_special_tokens=False))
         return GLUE.sub("", text) if isinstance(self.tokenizer.decoder, decoders.WordPiece) else text
+
+    def spell(self, tokens: Sequence[int], within: bool = False) -> str:
+        """The same where it stands in a text, after other words if `within`: with the blank that is in its first token.
+
+        What a tokenizer of word pieces puts between words is in none of them.
+        """
+        before = self.encode("a") if within else []
+        text, known = self.shown([*before, *tokens]), self.shown(before)
+        text = text[len(known) :] if text.startswith(known) else self.shown(tokens)
+        return text.removeprefix(" ") if isinstance(self.tokenizer.decoder, decoders.WordPiece) else text
 
     # ---- canvases
 

@@ -49,6 +49,8 @@ def make_codec(
     own, mask = int(tokenizer.get_vocab_size()), config.mask_token
     if tokenizer.token_to_id(names["mask"]) is None:
         tokenizer.add_special_tokens([AddedToken(names["mask"], special=True, normalized=False)])
+    if "stops" not in own_names:
+        names["stops"] = find_stops(folder, tokenizer, names)
     codec = Codec(tokenizer, **names)
     if codec.mask_token != mask:
         raise UserError(
@@ -68,6 +70,21 @@ def make_codec(
                 f'e.g. {{"end": "</s>"}}'
             )
     return codec.with_template(template)
+
+
+def find_stops(folder: Path, tokenizer: Tokenizer, names: Mapping[str, Any]) -> tuple[str, ...]:
+    """What ends a text besides the end token: what ends one in the family, what the chat template ends a turn with,
+    and what generation_config.json calls the end. Special tokens only."""
+    special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+    chat, path = names["chat"], folder / "generation_config.json"
+    after = "" if chat is None else chat.turn_end()
+    found = [name for name in (*special, names["end"]) if name in after]
+    first = min(found, key=lambda name: (after.index(name), -len(name)), default=None)
+    ends = (read_json(path) if path.is_file() else {}).get("eos_token_id")
+    numbers = [end for end in (ends if isinstance(ends, list) else [ends]) if type(end) is int and 0 <= end <= LARGEST]
+    called = [name for end in numbers if (name := tokenizer.id_to_token(end)) in special]
+    more = (name for name in (first, *called) if name is not None and name not in (names["end"], names["mask"]))
+    return tuple(dict.fromkeys((*names.get("stops", ()), *more)))
 
 
 def choose_template(folder: Path, has_chat: bool, called: Sequence[str]) -> str:

@@ -116,11 +116,11 @@ def training_examples(task: Task, mix: Sequence[str]) -> Sequence[Example]:
 
 
 def response_tokens(codec: Codec, task: Task) -> int:
-    """Enough for the longest of the first training responses with its end token, rounded up to a multiple of 8."""
+    """Enough for the longest of the first training responses with what ends it, rounded up to a multiple of 8."""
     train = task.examples("train")
     some = (train[index].response for index in range(min(CODEC_EXAMPLES, len(train))))
     longest = max((len(codec.encode(response, codec.special)) for response in some), default=1)
-    return -(-(longest + 1) // 8) * 8
+    return -(-(longest + max(1, len(codec.turn_end))) // 8) * 8
 
 
 def start(config: FitConfig, task: Task) -> TextDenoiser:
