@@ -10,7 +10,7 @@ from unmask.denoisers.base import Denoised
 from unmask.denoisers.chat import ChatTemplate
 from unmask.denoisers.codec import Codec
 from unmask.samplers.generate import decode
-from unmask.samplers.trace import make_trace
+from unmask.samplers.trace import make_trace, written
 from unmask.tasks import make_task
 
 TURN = {"role": "user", "content": "Why?"}
@@ -120,7 +120,7 @@ def test_a_name_of_a_special_token_is_that_token_or_letters_as_asked(codec):
         (torch.tensor(5), r"must be \[rows, positions\], got \[\]"),
         (torch.tensor([[0.5]]), "must be a row of whole numbers"),
         ([torch.ones(2, 2).long()], "must be a row of whole numbers"),
-        ([[-1]], "has the token id -1, and the tokenizer has"),
+        ([[-1]], "has the token id -1, and the tokenizer has none of that number"),
         ([[5], [10**6]], "prompt 2 has the token id 1000000"),
         ([[{"role": "user"}]], "turn 1 of the prompt must be an object"),
         (["a", [{"content": "b"}]], "turn 1 of prompt 2 must be an object"),
@@ -129,7 +129,8 @@ def test_a_name_of_a_special_token_is_that_token_or_letters_as_asked(codec):
         (["7 <|mask|>"], "has a mark, which stands for what is to be written: add --infill"),
         (["7", "7 <|mask:3|>"], "prompt 2 has a mark"),
         (["7 <|mask:x|>"], "has a mark"),
-        ([[{"role": "user", "content": "7 <|mask|>"}]], r"has the mask token <\|mask\|>, which stands"),
+        ([[{"role": "user", "content": "7 <|mask|>"}]], "has a mark, which stands .* give a text instead of turns"),
+        ([[TURN, {"role": "user", "content": [{"type": "text", "text": "<|mask:3|>"}]}]], "the prompt has a mark"),
     ],
 )
 def test_what_is_no_prompt_is_refused_in_a_sentence(codec, prompts, said):
@@ -138,6 +139,21 @@ def test_what_is_no_prompt_is_refused_in_a_sentence(codec, prompts, said):
         decode(denoiser, prompts, budget=1)
     assert "\n" not in str(caught.value)
     assert not denoiser.seen
+
+
+def test_between_ids_there_may_be_holes_and_the_last_is_a_token(codec):
+    words = {"a": 0, "b": 7, "<|end|>": 8, "<|pad|>": 9, "<|mask|>": 12}
+    holed = Codec(Tokenizer(models.WordLevel(words, unk_token="a")), template="{prompt}")
+
+    def writes_b(canvas):
+        logits = torch.zeros(int(canvas.masked.sum()), 13)
+        logits[:, 7] = 9
+        return Denoised.from_logits(canvas, logits)
+
+    (found,) = decode(writes_b, [[0, 9]], budget=1, response_length=2, codec=holed)
+    assert found.tokens == [7, 7]
+    with pytest.raises(UserError, match=r"has the token id 3, and the tokenizer has none of that number; .* from 0 to"):
+        decode(writes_b, [[0, 3]], budget=1, response_length=2, codec=holed)
 
 
 def test_a_mask_token_among_ids_is_a_mark_when_infilling_and_refused_otherwise(codec):
@@ -204,16 +220,28 @@ def test_a_mark_that_marks_nothing_is_refused(codec, number):
 # ---- infilling
 
 
-def test_word_pieces_come_back_as_their_tokenizer_reads_them():
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ana", "has", "pen", "##s", "7", "."]
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Ana  has <|mask|> pens.", "Ana  has 7 pens."),
+        ("Ana\thas <|mask:2|>\nPENS \U0001f600", "Ana\thas 7 7\nPENS \U0001f600"),
+        ("<|mask|>caf\u00e9 cafe\u0301<|mask|><|mask|>", "7caf\u00e9 cafe\u03017 7"),
+        ("[MASK] [SEP] a", "7 [SEP] a"),
+    ],
+)
+def test_around_word_pieces_too_the_given_text_comes_back_to_the_character(text, wanted):
+    """Their tokenizer makes letters small, drops accents and line breaks, and has no sign for most."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ana", "has", "pen", "##s", "7", ".", "a"]
     tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.add_special_tokens(words[:5])
     frame = "[CLS]{prompt}{response}[SEP]"
     codec = Codec(tokenizer, "[MASK]", "[SEP]", "[PAD]", frame, bare=frame)
-    (found,) = decode(Echo(codec), ["Ana  has <|mask|> pens."], budget=1, infill=True)
-    assert found.text == "ana has 7 pens."
+    (found,) = decode(Echo(codec), [text], budget=1, infill=True)
+    assert found.text == wanted
+    trace = make_trace(found, codec, sampler="iid", budget=1, infill=True)
+    assert written(trace, 1) == wanted
 
 
 def test_special_tokens_that_were_given_stay_and_those_that_were_written_do_not(codec):

@@ -59,7 +59,7 @@ def trace(tmp_path: Path) -> Path:
     at = [1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 4, 4]
     chance = [0.123, *[0.75] * 11]
     traces = [
-        Trace(name, 4, prompt, "3+4", 4, 4, TOKENS, steps, chance, end="<|end|>", learned=name == "learned")
+        Trace(name, 4, prompt, "3+4", 4, 4, TOKENS, steps, chance, ends=["<|end|>", "<b>"], learned=name == "learned")
         for prompt in (f"How many? {HARM}", "And now?")
         for name, steps in (("learned", at), (f"iid{HARM}", at[::-1]))
     ]

@@ -265,6 +265,8 @@ def read_stdin() -> str:
 
 def as_json(generation: "Generation", codec: "Codec", log_probs: bool) -> dict[str, Any]:
     """What a program may want to know of a response."""
+    from unmask.samplers.trace import pieces
+
     found: dict[str, Any] = {
         "prompt": generation.prompt,
         "text": generation.text,
@@ -273,7 +275,7 @@ def as_json(generation: "Generation", codec: "Codec", log_probs: bool) -> dict[s
         "written": generation.written,
         "content": generation.content,
         "stopped": generation.stopped,
-        "tokens": [codec.tokenizer.decode([token], skip_special_tokens=False) for token in generation.tokens],
+        "tokens": pieces(generation.tokens, codec),
         "revealed_at": generation.revealed_at,
     }
     if log_probs:

@@ -393,7 +393,7 @@ class _Run:
     def _shown(self, generation: Generation) -> dict[str, Any]:
         """What `Record.shown` holds."""
         trace = make_trace(generation, self.denoiser.codec, sampler="", budget=0)
-        return {name: getattr(trace, name) for name in ("prompt", "tokens", "probability", "end")}
+        return {name: getattr(trace, name) for name in ("prompt", "tokens", "probability", "ends")}
 
     def _report(self, cell: Cell, seed: int) -> None:
         if self.progress is not None:

@@ -19,6 +19,7 @@ from unmask.denoisers.base import Denoiser
 from unmask.denoisers.caches import with_cache
 from unmask.denoisers.codec import BARE, CHAT, Codec
 from unmask.denoisers.folder import TextDenoiser
+from unmask.denoisers.marks import around_marks
 from unmask.samplers import make_sampler
 from unmask.samplers.base import AnyUnmasker, Unmasker
 from unmask.samplers.decode import Decoded, Step, check_budgets, decode_canvas
@@ -366,12 +367,26 @@ def _generation(
 
 def _infilled(before: Canvas, decoded: Decoded, row: int, *, prompt: Prompt | None, codec: Codec) -> str:
     """The whole text of a row: what was given as it was, what was written without its ends and special tokens."""
+    if isinstance(prompt, str):
+        return filled(prompt, decoded.canvas.tokens[row, before.masked[row]].tolist(), codec)
     valid = before.valid[row]
     tokens, given = decoded.canvas.tokens[row, valid].tolist(), (~before.masked[row, valid]).tolist()
-    start = len(codec.opening) if isinstance(prompt, str) else 0
     stop = len(tokens) - len(codec.closing)
     if prompt is None:  # a row of a canvas: whose special tokens they are is not known
         given = [False] * len(given)
-    pairs = list(zip(tokens, given, strict=True))[start:stop]
+    pairs = list(zip(tokens, given, strict=True))[:stop]
     kept = [(token, was_given) for token, was_given in pairs if was_given or token not in codec.end_tokens]
     return codec.read([token for token, _ in kept], [was_given for _, was_given in kept])
+
+
+def filled(prompt: str, tokens: Sequence[int], codec: Codec) -> str:
+    """A text with its marks replaced by what was written there; what was given stays as it is to the character."""
+    before, *after = around_marks(prompt, codec.mask)
+    text, span = before, list[int]()
+    left_out = codec.end_tokens | {*codec.special.values()}
+    for token, given in zip(tokens, after, strict=True):
+        if token not in left_out:
+            span.append(token)
+        if given:
+            text, span = text + codec.spell(span, within=bool(text)) + given, []
+    return text + codec.spell(span, within=bool(text))

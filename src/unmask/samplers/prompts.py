@@ -11,6 +11,7 @@ from unmask.core.errors import UserError
 from unmask.core.texts import check_characters
 from unmask.denoisers.chat import Conversation
 from unmask.denoisers.codec import Codec
+from unmask.denoisers.letters import strings
 from unmask.denoisers.marks import HOW, has_mark
 
 Prompt = str | Conversation | Sequence[int] | Tensor
@@ -84,12 +85,12 @@ def _encode(codec: Codec, prompt: Prompt, whose: str, infill: bool, letters: boo
     else:
         codec.check_prompt(prompt, whose, may_be_empty=letters)  # type: ignore[arg-type]
         ids = codec.encode_prompt(prompt, codec.special if letters else ())  # type: ignore[arg-type]
-    marked = isinstance(prompt, str) and has_mark(prompt) and not letters
+    turns = is_conversation(prompt)
+    marked = (turns or isinstance(prompt, str)) and any(map(has_mark, strings(prompt))) and not letters
     if not infill and (marked or codec.mask_token in ids):
         what = "a mark" if marked else f"the mask token {codec.mask}"
-        raise UserError(
-            f"{whose} has {what}, which stands for what is to be written: add --infill (infill=True) to {HOW}"
-        )
+        instead = "give a text instead of turns, with infill=True, to" if turns else "add --infill (infill=True) to"
+        raise UserError(f"{whose} has {what}, which stands for what is to be written: {instead} {HOW}")
     return ids
 
 
@@ -98,9 +99,12 @@ def _ids(codec: Codec, prompt: Any, whose: str) -> list[int]:
     if tensor.dim() != 1 or not len(tensor) or tensor.is_floating_point() or tensor.dtype == torch.bool:
         raise UserError(f"{whose} must be a row of whole numbers, got {list(tensor.shape)} of {tensor.dtype}")
     ids: list[int] = tensor.tolist()
-    wrong = next((token for token in ids if not 0 <= token < codec.vocabulary), None)
+    wrong = next((token for token in ids if token not in codec.ids), None)
     if wrong is not None:
-        raise UserError(f"{whose} has the token id {wrong}, and the tokenizer has {codec.vocabulary}, from 0")
+        raise UserError(
+            f"{whose} has the token id {wrong}, and the tokenizer has none of that number; its ids are from 0 to "
+            f"{max(codec.ids)}"
+        )
     return ids
 
 

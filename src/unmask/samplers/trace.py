@@ -1,6 +1,6 @@
 """Traces: which token was written at which step and how probable it was then, in a file that a page can play.
 
-    {"format": "unmask-trace", "version": 1, "denoiser": "wordprob", "seed": 0, ..., "traces": [
+    {"format": "unmask-trace", "version": 2, "denoiser": "wordprob", "seed": 0, ..., "traces": [
       {"sampler": "margin", "budget": 4, "prompt": "On Friday ...", "text": "<<24-6=18>> <<18/3=6>> #### 6",
        "steps": 4, "nfe": 4, "tokens": ["<<", "2", ...], "revealed_at": [1, 2, ...], "probability": [0.98, 0.71, ...]}]}
 
@@ -19,10 +19,12 @@ from unmask.denoisers.marks import around_marks
 from unmask.samplers.generate import Generation
 from unmask.samplers.prompts import Prompt, is_conversation
 
-FORMAT, VERSION = "unmask-trace", 1
+FORMAT, VERSION = "unmask-trace", 2
+READ = (1, VERSION)  # the first knew one token that ends a text, `end`
 AGAIN = "write it again with `unmask sample --trace`"
 HUGE = 256 * 2**20  # bytes; what is larger is no file to look at
 DIGITS = 4  # of a probability
+ANCHORS = 3  # tokens that say how the next one is joined to them
 
 
 class Trace(NamedTuple):
@@ -33,7 +35,7 @@ class Trace(NamedTuple):
     probability: what the denoiser gave it then; None where that is not known.
     around:      when infilling, the given texts before, between and after the positions, one more than those.
     learned:     whether a learned order chose the positions.
-    end:         the token that ends a text, as it stands in `tokens`.
+    ends:        the tokens that end a text, as they stand in `tokens`: a chat also ends with that of its turns.
     correct:     a task's judgement of the text; None without one.
     reference:   the right answer, where a task knows it.
     """
@@ -49,7 +51,7 @@ class Trace(NamedTuple):
     probability: list[float | None]
     around: list[str] | None = None
     learned: bool = False
-    end: str | None = None
+    ends: list[str] | None = None
     correct: bool | None = None
     reference: str | None = None
 
@@ -66,6 +68,7 @@ def make_trace(
 ) -> Trace:
     """The trace of one generation, under the name its sampler is to have."""
     prompt = generation.prompt if isinstance(generation.prompt, str) else shown(generation.prompt, codec)
+    around = surroundings(prompt, codec.mask) if infill else None
     return Trace(
         sampler=sampler,
         budget=budget,
@@ -73,12 +76,12 @@ def make_trace(
         text=generation.text or "",
         steps=generation.steps,
         nfe=generation.nfe,
-        tokens=pieces(generation.tokens, codec),
+        tokens=pieces(generation.tokens, codec) if around is None else filled_pieces(generation.tokens, around, codec),
         revealed_at=generation.revealed_at,
         probability=[None if p is None else round(p, DIGITS) for p in generation.probability],
-        around=surroundings(prompt, codec.mask) if infill else None,
+        around=around,
         learned=learned,
-        end=codec.end,
+        ends=[codec.end, *codec.stops],
     )
 
 
@@ -91,18 +94,46 @@ def shown(prompt: Prompt | None, codec: Codec) -> str:
     return str(codec.tokenizer.decode([int(token) for token in prompt], skip_special_tokens=False))  # type: ignore[arg-type]
 
 
-def pieces(tokens: Sequence[int], codec: Codec) -> list[str]:
-    """The text of each token. A character of several tokens stands at the last of them, and "" at the others."""
+def pieces(tokens: Sequence[int], codec: Codec, within: bool = False) -> list[str]:
+    """The text of each token where it stands, so that together they are the text of all; within: another goes before.
+
+    Some tokenizers have the blank before a word in the word, and none before the first word of a text. A character of
+    several tokens stands at the last of them, and "" at the others. Special tokens are their names.
+    """
+    if not tokens:
+        return []
     found: list[str] = []
-    start = 0  # of the tokens whose bytes are no whole character yet
-    for place in range(1, len(tokens) + 1):
-        text = str(codec.tokenizer.decode(list(tokens[start:place]), skip_special_tokens=False))
-        if text.endswith("�") and place - start < 4 and place < len(tokens):  # UTF-8 takes at most four bytes
+    names = {number: name for name, number in codec.special.items()}
+    known = [*(codec.encode("a") if within else []), *tokens]
+    start = first = len(known) - len(tokens)  # start: of the tokens whose bytes are no whole character yet
+    for place, token in enumerate(known[first:], start=first):
+        if token in names:
+            if place > start:  # bytes that never became one
+                found[-1] = codec.shown(known[start:place])
+            found.append(names[token])
+            start = place + 1
+            continue
+        window, here = known[max(0, start - ANCHORS) : start], known[start : place + 1]
+        text, before = codec.shown([*window, *here]), codec.shown(window)
+        text = text.removeprefix(before) if text.startswith(before) else codec.shown(here)
+        if text.endswith("�") and len(here) < 4 and place + 1 < len(known):  # UTF-8 takes at most four bytes
             found.append("")
         else:
-            found.append(text)
-            start = place
+            found.append(text if place > first else codec.spell(here, within))
+            start = place + 1
     return found
+
+
+def filled_pieces(tokens: Sequence[int], around: Sequence[str], codec: Codec) -> list[str]:
+    """The same of tokens that stand in a text in spans, with the texts `around` them."""
+    found: list[str] = []
+    span: list[int] = []
+    text = around[0] != ""  # whether there is some before the span
+    for token, given in zip(tokens, around[1:], strict=True):
+        span.append(token)
+        if given:
+            found, span, text = found + pieces(span, codec, text), [], True
+    return found + pieces(span, codec, text or bool(found))
 
 
 def surroundings(prompt: str, mask: str) -> list[str]:
@@ -133,9 +164,10 @@ def read_traces(path: Path) -> TraceFile:
     value = read_json(path)
     if value.get("format") != FORMAT:
         raise UserError(f"{path} is not a trace of unmask (format {value.get('format')!r}); {AGAIN}")
-    if value.get("version") != VERSION:
+    if value.get("version") not in READ:
         raise UserError(
-            f"{path} is of version {value.get('version')!r}, this unmask reads version {VERSION}; {AGAIN}"
+            f"{path} is of version {value.get('version')!r}, this unmask reads versions "
+            f"{' and '.join(map(str, READ))}; {AGAIN}"
         )
     entries = value.get("traces")
     if not isinstance(entries, list) or not entries:
@@ -145,9 +177,11 @@ def read_traces(path: Path) -> TraceFile:
 
 
 def check_trace(entry: Any, where: str) -> Trace:
-    """The trace that a JSON object is. Raises UserError saying which of its fields is wrong."""
+    """The trace that a JSON object is, of any version. Raises UserError saying which of its fields is wrong."""
     if not isinstance(entry, dict):
         raise UserError(f"{where} is no JSON object; {AGAIN}")
+    if "end" in entry and "ends" not in entry:
+        entry = {name: value for name, value in entry.items() if name != "end"} | {"ends": [entry["end"]]}
     missing = [name for name in Trace._fields if name not in entry and name not in Trace._field_defaults]
     if missing or (unknown := sorted(set(entry) - set(Trace._fields))):
         what = f"has no {missing[0]}" if missing else f"has an unknown field {unknown[0]!r}"
@@ -195,7 +229,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "probability": lambda value: isinstance(value, list) and all(map(_share, value)),
     "around": _texts,
     "learned": lambda value: isinstance(value, bool),
-    "end": lambda value: isinstance(value, str),
+    "ends": _texts,
     "correct": lambda value: isinstance(value, bool),
     "reference": lambda value: isinstance(value, str),
 }
@@ -203,8 +237,9 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
 
 def written(trace: Trace, step: int, blank: str = "_") -> str:
     """The text after a number of steps: `blank` for a position still masked, end tokens left out."""
+    ends = trace.ends or []
     shown = [
-        blank if not 0 < at <= step else "" if token == trace.end else token
+        blank if not 0 < at <= step else "" if token in ends else token
         for token, at in zip(trace.tokens, trace.revealed_at, strict=True)
     ]
     around = trace.around or [""] * (len(shown) + 1)

@@ -18,6 +18,7 @@
     if (text !== undefined) element.textContent = text;
     return element;
   };
+  const ends = (trace, token) => (trace.ends || []).includes(token);
   const label = (trace) => `${trace.sampler} \u2264 ${trace.budget}`;
   const key = (trace) => JSON.stringify([trace.sampler, trace.budget]);
   const visible = (text) => (text === "" ? "\u2026" : text.replace(/\n/g, "\u21b5").replace(/\t/g, "\u21e5"));
@@ -53,7 +54,7 @@
       span.tabIndex = place ? -1 : 0;
       span.style.setProperty("--when", trace.steps > 1 ? (Math.max(1, trace.revealed_at[place]) - 1) / (trace.steps - 1) : 0);
       span.style.minWidth = `${Math.min(24, Math.max(1, token.length))}ch`;
-      if (token === trace.end) span.classList.add("end"), (span.style.minWidth = "1.4ch");
+      if (ends(trace, token)) span.classList.add("end"), (span.style.minWidth = "1.4ch");
       const chance = trace.probability[place];
       if (chance !== null && chance < 0.5) span.classList.add("unsure");
       for (const event of ["pointerenter", "focus", "click"]) span.addEventListener(event, () => tell(panel, place));
@@ -87,7 +88,7 @@
         done += there;
         span.classList.toggle("masked", !there);
         span.classList.toggle("new", there && own === step);
-        span.textContent = there ? (token === trace.end ? "\u220e" : visible(token)) : "\u00a0";
+        span.textContent = there ? (ends(trace, token) ? "\u220e" : visible(token)) : "\u00a0";
         if (there) span.dataset.step = own;
         else delete span.dataset.step;
         span.setAttribute("aria-label", words(panel, place));
