@@ -20,14 +20,17 @@ DESCRIPTIVE = ("original_max_position_embeddings",)  # read by stretched positio
 
 
 def rope_base(
-    values: Mapping[str, Any], default: float, older: str = "rope_theta", kind: str = "full_attention"
+    values: Mapping[str, Any], default: float, *older: str, kind: str = "full_attention"
 ) -> float:
     """The base for layers of this kind; `default` where nothing says it, which is what transformers takes too.
+
+    older: what the entry was called before there were `rope_parameters`; `rope_theta` unless given.
 
     Raises UserError where positions are stretched, or two entries contradict each other.
     """
     must_be(values, "partial_rotary_factor", 1.0, "every coordinate of a head is turned")
-    found = {} if values.get(older) is None else {older: entry(values, older, float)}
+    names = older or ("rope_theta",)
+    found = {name: entry(values, name, float) for name in names if values.get(name) is not None}
     for name in ("rope_parameters", "rope_scaling"):
         own = own_parameters(values, name, kind)
         if own.get("rope_theta") is not None:

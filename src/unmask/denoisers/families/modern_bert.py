@@ -60,6 +60,8 @@ def configure(checkpoint: Checkpoint) -> ModernBertConfig:
     """From config.json and the tokenizer. Raises UserError naming what is missing or asks for another network."""
     values = checkpoint.config
     layers = entry(values, "num_hidden_layers", int)
+    everywhere = rope_base(values, 160_000.0, "global_rope_theta")
+    nearby = everywhere if values.get("local_rope_theta", 0) is None else 10_000.0  # null is: the same as everywhere
     return ModernBertConfig(
         vocabulary=entry(values, "vocab_size", int),
         mask_token=mask_of(checkpoint.folder),
@@ -70,8 +72,8 @@ def configure(checkpoint: Checkpoint) -> ModernBertConfig:
         hidden=entry(values, "intermediate_size", int),
         global_layers=global_layers(values, layers),
         window=entry(values, "local_attention", int, 128) // 2,  # the whole width is given: half on either side
-        global_rope_base=rope_base(values, 160_000.0, "global_rope_theta"),
-        local_rope_base=rope_base(values, 10_000.0, "local_rope_theta", "sliding_attention"),
+        global_rope_base=everywhere,
+        local_rope_base=rope_base(values, nearby, "local_rope_theta", kind="sliding_attention"),
         norm_eps=entry(values, "norm_eps", float, 1e-5),
         activation=one_of(values, "hidden_activation", ACTIVATIONS, "gelu"),
         head_activation=one_of(values, "classifier_activation", ACTIVATIONS, "gelu"),

@@ -50,6 +50,8 @@ def split_heads(whole: Tensor, config: TransformerConfig) -> tuple[Tensor, Tenso
     """Queries, keys and values of a fused tensor [groups * (heads per group + 2) * size, D], group after group."""
     groups = config.kv_heads or config.heads
     each = config.heads // groups
+    if tuple(whole.shape) != (groups * (each + 2) * (config.width // config.heads), config.width):
+        raise ValueError("not of that shape")  # `view` would take another one, such as the transpose
     by_group = whole.view(groups, each + 2, config.width // config.heads, config.width)
     query, key, value = by_group[:, :each], by_group[:, each : each + 1], by_group[:, each + 1 :]
     return query.flatten(0, 2), key.flatten(0, 2), value.flatten(0, 2)
@@ -57,6 +59,8 @@ def split_heads(whole: Tensor, config: TransformerConfig) -> tuple[Tensor, Tenso
 
 def with_mask_row(whole: Tensor, config: TransformerConfig) -> tuple[Tensor]:
     """The output head with a row of zeros for the mask token, which is impossible anyway."""
+    if whole.dim() != 2 or whole.shape[1] != config.width:
+        raise ValueError("not of that shape")  # which may be broadcast
     rows = whole.new_zeros(len(whole) + 1, config.width)  # `cat` without storage would import torch's compiler
     rows[: len(whole)] = whole
     return (rows,)
@@ -123,7 +127,7 @@ def configure(checkpoint: Checkpoint) -> TransformerConfig:
         heads=heads,
         kv_heads=entry(checkpoint.config, "n_query_groups", int, heads),
         hidden=hidden,
-        rope_base=rope_base(checkpoint.config, entry(checkpoint.config, "rope_base", float, 10_000.0)),
+        rope_base=rope_base(checkpoint.config, 10_000.0, "rope_base", "rope_theta"),
         norm_eps=entry(checkpoint.config, "norm_eps", float, 1e-5),
         tied=False,
         rope_bfloat16=entry(checkpoint.config, "rope_bfloat16", bool, True),
@@ -156,7 +160,7 @@ FRAME: dict[str, Any] = {"mask": "[MASK]", "end": "</s>", "pad": "</s>", "templa
 
 SMDM = Family(
     about="SMDM, 6M to 2121M (Nie et al. 2025, arXiv 2410.18514)",
-    model_types=(),
+    model_types=("smdm",),
     configure=configure,
     network=Transformer,
     keys=KEYS,
