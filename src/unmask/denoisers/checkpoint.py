@@ -4,6 +4,7 @@ What is in it is known before a single weight is read. Pickled weights are never
 """
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from unmask.core.errors import UserError
 from unmask.core.files import read_json, seems
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
+SHARD = re.compile(r"(.+)-(\d{1,9})-of-(\d{1,9})\.safetensors")
+NETWORKS = {"model", "transformer", "backbone", "bert", "base_model", "module"}  # what may stand before every name
+MOST_SHARDS = 100_000
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 PORTION_BYTES = 1 << 26  # of a file that is mapped at a time
@@ -102,11 +105,14 @@ class Checkpoint:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What most of its weights are stored in. Raises UserError if that is nothing we compute in."""
+        """What most of its weights are stored in; buffers of whole numbers do not count.
+
+        Raises UserError if nothing is stored as what we compute in.
+        """
         counts: dict[str, int] = {}
         for stored in self.tensors.values():
             counts[stored.dtype] = counts.get(stored.dtype, 0) + stored.size
-        name = max(counts, key=lambda name: counts[name], default="F32")
+        name = max(counts, key=lambda name: (name in DTYPES, counts[name]), default="F32")
         if name not in DTYPES:
             raise UserError(
                 f"the weights in {self.path} are stored as {name}, quantised; give a checkpoint in one of "
@@ -134,7 +140,16 @@ def open_checkpoint(path: Path) -> Checkpoint:
                     f"{name} is in {tensors[name].file} and another one in {file.name}; they are of different saves"
                 )
         tensors |= header
-    return Checkpoint(path, config, tensors)
+    return Checkpoint(path, config, without_outer(tensors))
+
+
+def without_outer(tensors: dict[str, Stored]) -> dict[str, Stored]:
+    """The tensors without what all their names begin with, as `student.`, unless a network of a family is called so."""
+    while len(first := {name.partition(".")[0] for name in tensors}) == 1 and not first & NETWORKS:
+        if any("." not in name for name in tensors):
+            break
+        tensors = {name.partition(".")[2]: stored for name, stored in tensors.items()}
+    return tensors
 
 
 def find_files(path: Path) -> list[Path]:
@@ -156,10 +171,10 @@ def find_files(path: Path) -> list[Path]:
         return found
     if found:
         shards = [match for file in found if (match := SHARD.fullmatch(file.name))]
-        wholes = {(match[1], match[3]) for match in shards}
-        if len(shards) == len(found) and len(wholes) == 1:
-            ((stem, count),) = wholes
-            names = [f"{stem}-{i + 1:05d}-of-{count}.safetensors" for i in range(int(count))]
+        wholes = {(match[1], len(match[2]), match[3]) for match in shards}
+        if len(shards) == len(found) and len(wholes) == 1 and int(shards[0][3]) < MOST_SHARDS:
+            ((stem, digits, count),) = wholes
+            names = [f"{stem}-{i + 1:0{digits}d}-of-{count}.safetensors" for i in range(int(count))]
             return present(path, names, "of a checkpoint without an index")
         some = ", ".join(file.name for file in found[:3])
         raise UserError(
@@ -220,6 +235,10 @@ def opened(file: Path) -> Iterator[Any]:
 def damaged(file: Path, error: Exception) -> UserError:
     """What to say of a safetensors file that cannot be read."""
     what = seems(file)
+    if file.is_symlink() and not file.exists():
+        return UserError(f"{file} is a link to {os.readlink(file)}, which is not there; fetch the file itself")
+    if file.is_dir():
+        return UserError(f"{file} is a folder and no safetensors file; give the one that is in it, or fetch it again")
     if what is None:
         why = str(error).partition("\n")[0]
         return UserError(f"{file} is damaged or not safetensors ({why}); copy it again from where it came")
@@ -234,8 +253,8 @@ def read_header(file: Path) -> dict[str, Stored]:
 
 
 def differ(one: Stored, other: Stored) -> bool:
-    """Whether two tensors on disk hold other numbers; read in pieces of at most 64 MiB."""
-    if one.shape != other.shape or not {one.dtype, other.dtype} <= DTYPES.keys():
+    """Whether two tensors hold other numbers, an adapter's among them; read in pieces of at most 64 MiB."""
+    if one.shape != other.shape or one.factors != other.factors or not {one.dtype, other.dtype} <= DTYPES.keys():
         return True
     wide = torch.promote_types(DTYPES[one.dtype], DTYPES[other.dtype])
     rows = one.shape[0] if one.shape else 0

@@ -85,6 +85,7 @@ WAYS = {
     "compiled block by block": renamed(lambda key, name: key.replace(".0.", ".0._orig_mod.", 1)),
     "both, and lightning": renamed(lambda key, name: f"model.module._orig_mod.{key}"),
     "out of peft": renamed(lambda key, name: f"base_model.model.{key}"),
+    "under a name of somebody's own": renamed(lambda key, name: f"student.net.{key}"),
     "without its outer name": renamed(unprefixed),
     "with an outer name": renamed(lambda key, name: f"model.{key}"),
     "with buffers": with_buffers,
@@ -129,6 +130,37 @@ def test_of_shards_without_an_index_the_missing_one_is_named(spoilable):
     (path / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(UserError, match=r"1 of 3 shards of a checkpoint without an index .* model-00002-of-00003"):
         load_denoiser(path)
+
+
+@every_family
+@pytest.mark.parametrize("spelling", ["model-00001-of-000003", "model-1-of-3"])
+def test_shards_are_counted_in_any_number_of_digits(name, spelling, spoilable, checkpoints):
+    path = spoilable(name)
+    in_shards(path, name, index=False)
+    for i, file in enumerate(sorted(folder_of(path).glob("*.safetensors")), start=1):
+        file.rename(file.with_name(f"{spelling.replace('1', str(i), 1)}.safetensors"))
+    assert torch.equal(logits(folder_of(path), name), logits(checkpoints(name), name))
+
+
+@pytest.mark.parametrize("name", ["smdm", "mdlm", "bert", "modern_bert"])  # those of one file
+def test_a_link_to_nothing_says_where_it_leads_and_a_folder_is_called_one(name, spoilable):
+    folder = folder_of(spoilable(name))
+    (file,) = folder.glob("*.safetensors")
+    file.unlink()
+    file.symlink_to("../../blobs/gone")
+    with pytest.raises(UserError, match=r"is a link to \.\./\.\./blobs/gone, which is not there"):
+        load_denoiser(folder)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(UserError, match="is a folder and no safetensors file"):
+        load_denoiser(folder)
+
+
+@every_family
+def test_a_buffer_of_whole_numbers_is_no_precision(name, spoilable, checkpoints):
+    path = spoilable(name)
+    rewrite(path, lambda weights: weights.update({"embeddings.position_ids": torch.arange(200_000)[None]}))
+    assert {value.dtype for value in load_denoiser(path).network.parameters()} == {torch.float32}
 
 
 def test_of_two_saves_in_one_folder_neither_is_taken(spoilable):
@@ -308,6 +340,27 @@ def test_the_rotary_base_is_read_wherever_it_is_said(name, entries, spoilable):
     path = spoilable(name)
     rope(path, name, **entries)
     assert base_of(path) == 77.0
+
+
+def test_the_base_of_smdm_goes_by_either_name(spoilable):
+    path = spoilable("smdm")
+    edit(path, rope_theta=77.0)
+    assert base_of(path) == 77.0
+    edit(path, rope_base=77)
+    assert base_of(path) == 77.0
+    edit(path, rope_base=78.0)
+    with pytest.raises(UserError, match=r"`rope_base` 78 and `rope_theta` 77, which contradict"):
+        load_denoiser(path)
+
+
+def test_a_local_base_of_null_is_the_global_one(spoilable):
+    """So transformers 4 read it; 5 cannot read it at all."""
+    path = spoilable("modern_bert")
+    values = json.loads((path / "config.json").read_text())
+    write_json(path / "config.json", values | {"local_rope_theta": None})
+    assert load_denoiser(path).network.config.local_rope_base == 160_000.0
+    edit(path, local_rope_theta=None)  # the entry itself
+    assert load_denoiser(path).network.config.local_rope_base == 10_000.0
 
 
 @pytest.mark.parametrize("name", ["llada", "dream", "smdm"])
