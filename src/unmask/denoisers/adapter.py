@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
 from unmask.core.typed import brief
@@ -34,7 +36,7 @@ from unmask.denoisers.checkpoint import (
 from unmask.denoisers.entries import entry
 from unmask.denoisers.families import FAMILIES, recognise
 from unmask.denoisers.foreign import blank_network
-from unmask.denoisers.keys import WRAPPERS, Names, look, ties
+from unmask.denoisers.keys import WRAPPERS, Names, expand, look, ties
 from unmask.denoisers.streaming import check_finite
 
 FACTOR = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.[^.]+)??(?:\.weight)?")
@@ -88,6 +90,26 @@ def merge(base: Checkpoint, folder: Path) -> Checkpoint:
 
     Raises UserError naming the entry, file or tensor that is missing, cannot be, or does not fit the base.
     """
+    family = FAMILIES[recognise(base)]
+    network, _ = blank_network(base, family)
+    tensors = merged(base.path, base.tensors, network, family.names(network.state_dict()), folder)
+    reads = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "vocab.txt"))
+    return replace(base, tensors=tensors, adapter=folder, reader=folder if reads else base.reader)
+
+
+def merge_own(base: Path, folder: Path, network: nn.Module, tensors: Mapping[str, Stored]) -> dict[str, Stored]:
+    """The same for the tensors of a denoiser of our own format, whose names are those of its network."""
+    own = {name: name for name in network.state_dict()}
+    return merged(base, tensors, network, Names(expand(own, own), {"blocks.{i}.": ""} | own), folder)
+
+
+def merged(
+    base: Path, stored: Mapping[str, Stored], network: nn.Module, names: Names, folder: Path
+) -> dict[str, Stored]:
+    """The tensors of a base by their names on disk, with what the adapter adds to them or puts in their place.
+
+    Where head and embedding are one and the adapter changes either, the other stays as it was, as in peft.
+    """
     path, config = folder / ADAPTER_CONFIG, read_json(folder / ADAPTER_CONFIG)
     check_config(path, config)
     file = folder / ADAPTER
@@ -95,43 +117,69 @@ def merge(base: Checkpoint, folder: Path) -> Checkpoint:
         pickled = sorted(other.name for other in folder.glob("adapter_model*") if other.suffix in PICKLED)
         what = f"{pickled[0]} is pickled and never opened; save it as {ADAPTER}" if pickled else "fetch it again"
         raise UserError(f"there is no {ADAPTER} in {folder}: {what}")
-    family = FAMILIES[recognise(base)]
-    network, _ = blank_network(base, family)
-    names = family.names(network.state_dict())
-    there = look(base.tensors, names).there
-    tied = theirs_tied(names, ties(network))
-    factors: dict[str, dict[str, Stored]] = {}
-    tensors = dict(base.tensors)
-    for name, stored in read_header(file).items():
-        check_tensor(name, stored)
-        if found := FACTOR.fullmatch(name):
-            factors.setdefault(found[1], {})[f"{found[2] or ''}{found[3]}"] = stored
-            continue
+    there, tensors = look(stored, names).there, dict(stored)
+    ours = {target.names: name for name, target in names.table.items()}
+    tied = {ours[(second,)]: ours[(first,)] for second, first in ties(network).items()}
+
+    def find(name: str) -> str:
+        """The base's name, by its own or by ours, which `unmask learn` writes."""
         own = names.find(name)
+        return own if own in names.table else ours.get((WRAPPERS.sub("", name),), own)
+
+    def part(own: str) -> None:
+        """Give head and embedding a tensor each where they are one, and one of them is `own`."""
+        for pair in tied.items():
+            if own in pair and bool(config.get("ensure_weight_tying")):
+                raise UserError(
+                    f"{path} has `ensure_weight_tying` true and changes {own}, and in {base} head and embedding are "
+                    "one; merge it with peft"
+                )
+            for missing, other in (pair, pair[::-1]):
+                if own in pair and missing not in there and other in there:
+                    there[missing] = missing, there[other][1]
+                    tensors[missing] = there[other][1]
+
+    def once(changed: dict[str, str], own: str, name: str) -> None:
+        if changed.setdefault(own, name) != name:
+            raise UserError(f"{file} has {changed[own]} and {name}, which are one by their names; copy it again")
+
+    def put(own: str, name: str, value: Stored) -> None:
+        once(whole, own, name)
+        part(own)
+        tensors[there[own][0] if own in there else own] = value
+
+    factors: dict[str, dict[str, Stored]] = {}
+    standing_in: dict[str, tuple[str, Stored]] = {}
+    whole: dict[str, str] = {}  # name in the base -> name in the adapter
+    added: dict[str, str] = {}
+    for name, value in read_header(file).items():
+        check_tensor(name, value)
+        if found := FACTOR.fullmatch(name):
+            factors.setdefault(found[1], {})[f"{found[2] or ''}{found[3]}"] = value
+            continue
+        own = find(name)
+        if own in names.stand_ins:
+            standing_in[names.stand_ins[own]] = name, value
+            continue
         if own not in names.table:
-            raise UserError(f"{file} has {name}, which is neither a factor nor a tensor of the base {base.path}")
-        for second, first in tied.items():
-            if own == first and second not in there:  # the head keeps what the embedding was
-                tensors.setdefault(second, there[first][1])
-        tensors[there[own][0] if own in there else own] = stored
-    if not factors and tensors == dict(base.tensors):
+            raise UserError(f"{file} has {name}, which is neither a factor nor a tensor of the base {base}")
+        put(own, name, value)
+    for own, (name, value) in standing_in.items():
+        if own not in whole:
+            put(own, name, value)
+    if not factors and not whole:
         raise UserError(f"{file} holds no tensors of an adapter; copy it again from where it came")
     for module, parts in sorted(factors.items()):
-        own = names.find(f"{module}.weight")
-        if own not in there and own not in tied:
-            own = names.find(module)  # a table that is no module, as an embedding may be
-        if own in tied or ("embedding_A" in parts and own in tied.values()):
-            raise UserError(
-                f"{file} changes {WRAPPERS.sub('', module)}, and in {base.path} head and embedding are one; untie them "
-                "in the base first (`tie_word_embeddings`: false, with both stored)"
-            )
+        own = find(f"{module}.weight")
+        if own not in names.table:
+            own = find(module)  # a table that is no module, as an embedding may be
+        part(own)
         if own not in there:
-            raise UserError(f"{file} has factors for {module}, which is no part of the base {base.path}")
+            raise UserError(f"{file} has factors for {module}, which is no part of the base {base}")
+        once(added, own, module)
         where = there[own][0]
-        whole = tensors[where]
-        tensors[where] = whole._replace(factors=read_factors(path, config, module, parts, whole))
-    reads = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "vocab.txt"))
-    return replace(base, tensors=tensors, adapter=folder, reader=folder if reads else base.reader)
+        tensors[where] = tensors[where]._replace(factors=read_factors(path, config, module, parts, tensors[where]))
+    return tensors
 
 
 def check_config(path: Path, config: Mapping[str, Any]) -> None:
@@ -159,12 +207,6 @@ def check_tensor(name: str, stored: Stored) -> None:
         raise UserError(f"{stored.file} has {name} as {stored.dtype}, not as one of {', '.join(DTYPES)}")
     with opened(stored.file) as file:
         check_finite(stored.file, name, file.get_tensor(name))
-
-
-def theirs_tied(names: Names, tied: Mapping[str, str]) -> dict[str, str]:
-    """Second -> first, of tensors that are one, in the family's names."""
-    theirs = {target.names: name for name, target in names.table.items()}
-    return {theirs[(second,)]: theirs[(first,)] for second, first in tied.items()}
 
 
 def read_factors(

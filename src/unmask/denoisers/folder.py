@@ -1,7 +1,7 @@
 """A denoiser on disk: config.json, model.safetensors, tokenizer.json, codec.json and a README.md as its card."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
@@ -18,7 +18,7 @@ from unmask.core.files import read_json, replacing_folder, says, write_json
 from unmask.core.typed import LARGEST, brief, build
 from unmask.denoisers.base import Denoised, Rereader
 from unmask.denoisers.bert import Bert, BertConfig
-from unmask.denoisers.checkpoint import DTYPES, damaged, differ, read_header
+from unmask.denoisers.checkpoint import DTYPES, Stored, damaged, differ, read_header
 from unmask.denoisers.codec import Codec, check_ids
 from unmask.denoisers.dit import DiT, DiTConfig
 from unmask.denoisers.keys import Move, tied_names, ties
@@ -132,8 +132,16 @@ def save_denoiser(denoiser: TextDenoiser, folder: Path, readme: str | None = Non
         (temporary / "README.md").write_text(card, encoding="utf-8")
 
 
-def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> TextDenoiser:
-    """Read a folder. Raises UserError naming the file that is missing, damaged, foreign or does not fit."""
+def load_folder(
+    folder: Path,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    adapt: Callable[[Network, Mapping[str, Stored]], dict[str, Stored]] | None = None,
+) -> TextDenoiser:
+    """Read a folder. adapt: from what is stored to what is read, as an adapter changes it.
+
+    Raises UserError naming the file that is missing, damaged, foreign or does not fit.
+    """
     path = folder / "config.json"
     config = read_json(path)
     (network_of, shape), response_length = read_shape(path, config)
@@ -156,6 +164,8 @@ def load_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.fl
     check_depth(file, shape.layers, weights)
     network = blank(network_of, shape)
     tied = ties(network)
+    if adapt is not None:
+        weights = adapt(network, weights)
     if any(differ(weights[head], weights[shared]) for head, shared in tied.items() if {head, shared} <= weights.keys()):
         shape = replace(shape, tied=False)  # what is stored is kept, whatever the configuration says
         network, tied = blank(network_of, shape), {}

@@ -7,6 +7,7 @@ elsewhere runs.
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from unmask.core.devices import check_device
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
 from unmask.core.registry import check_name
-from unmask.denoisers.adapter import adapter_in, base_name, merge
+from unmask.denoisers.adapter import adapter_in, base_name, merge, merge_own
 from unmask.denoisers.address import FILES, local_path, looks_like_path, repository_of
 from unmask.denoisers.checkpoint import ADAPTER_CONFIG, PICKLED, WHOLE, Checkpoint, Stored, open_checkpoint
 from unmask.denoisers.codec import check_template
@@ -103,15 +104,10 @@ def open_any(path: Path) -> Checkpoint:
         base = find_path(named)
     except UserError as error:
         raise UserError(f"the base of the adapter in {folder}: {error}") from error
-    if is_own(base):
-        raise UserError(
-            f"the base of the adapter in {folder} is a denoiser of our own format; `unmask learn` leaves one with the "
-            "adapter merged in, beside it"
-        )
-    if base.resolve() == folder.resolve():
-        return merge(open_checkpoint(base), folder)
-    if adapter_in(base) is not None:
+    if base.resolve() != folder.resolve() and adapter_in(base) is not None:
         raise UserError(f"the base of the adapter in {folder}, {named}, is an adapter itself; merge that one first")
+    if is_own(base):  # it is merged when its network is there
+        return replace(open_checkpoint(base), adapter=folder)
     return merge(open_checkpoint(base), folder)
 
 
@@ -146,11 +142,29 @@ def load_denoiser(
     path = find_path(str(name))
     if is_own(path):
         adapter_in(path)  # which would be passed over
-        if new_head is not None:
-            raise UserError(f"{path} has its output head, so none is to be begun; leave out --new-head")
-        own = load_folder(path, device, torch.float32 if dtype is None else dtype)
-        return own if template is None else replace(own, codec=own.codec.with_template(template))
-    return load_checkpoint(open_any(path), device, dtype, new_head, template, ignore_extra)
+        return load_own(path, device, dtype, new_head, template)
+    checkpoint = open_any(path)
+    if checkpoint.adapter is not None and "format" in checkpoint.config:
+        return load_own(checkpoint.path, device, dtype, new_head, template, checkpoint.adapter)
+    return load_checkpoint(checkpoint, device, dtype, new_head, template, ignore_extra)
+
+
+def load_own(
+    path: Path,
+    device: str,
+    dtype: torch.dtype | None,
+    new_head: int | None,
+    template: str | None,
+    adapter: Path | None = None,
+) -> TextDenoiser:
+    """Load a denoiser of our own format, an adapter merged in or not. Raises UserError, see `load_denoiser`."""
+    if new_head is not None:
+        raise UserError(f"{path} has its output head, so none is to be begun; leave out --new-head")
+    adapt = None if adapter is None else partial(merge_own, path, adapter)
+    own = load_folder(path, device, torch.float32 if dtype is None else dtype, adapt)
+    if adapter is not None:
+        own = replace(own, card=own.card | {"adapter": str(adapter)})
+    return own if template is None else replace(own, codec=own.codec.with_template(template))
 
 
 def fetch(name: str, revision: str | None = None, patterns: Iterable[str] = FETCHED) -> Path:

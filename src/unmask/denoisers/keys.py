@@ -22,7 +22,7 @@ SHOWN = 3  # names of each kind in an error
 # What other programs put before or into a name: data parallelism, torch.compile, lightning, peft.
 WRAPPERS = re.compile(
     r"(?:^base_model\.model\.)|(?:(?:^|(?<=\.))(?:module|_orig_mod|_forward_module|_fsdp_wrapped_module|"
-    r"_checkpoint_wrapped_module)\.)"
+    r"_checkpoint_wrapped_module|base_layer)\.)"
 )
 # Buffers that are computed here, or that nothing reads.
 BUFFERS = re.compile(

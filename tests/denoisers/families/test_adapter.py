@@ -78,24 +78,40 @@ def test_factors_are_multiplied_into_the_base(name, entries, scale, checkpoints,
     assert found.card["adapter"] == str(adapter)
 
 
+PEFT = {
+    "patterns": {
+        "target_modules": ["query", "value", "intermediate.dense"], "use_rslora": True,
+        "rank_pattern": {"layer.1.attention.self.query": 2}, "alpha_pattern": {"value": 30},
+        "modules_to_save": ["transform"],
+    },
+    "the head": {"target_modules": ["decoder"]},
+    "the embedding": {"target_modules": ["word_embeddings"]},
+    "both": {"target_modules": ["word_embeddings", "decoder"]},
+    "a saved head": {"target_modules": ["query"], "modules_to_save": ["decoder"]},
+    "a saved embedding": {"target_modules": ["query"], "modules_to_save": ["word_embeddings"]},
+    "their biases": {"target_modules": ["query"], "bias": "lora_only"},
+    "all biases": {"target_modules": ["query"], "bias": "all"},
+}  # fmt: skip
+
+
 @pytest.mark.slow
-def test_it_is_what_peft_makes_of_it(checkpoints, tmp_path):
+@pytest.mark.parametrize("how", PEFT)
+def test_it_is_what_peft_makes_of_it(how, checkpoints, tmp_path):
+    """Head and embedding of the base are one; what is not merged there is not, here either."""
     from peft import LoraConfig, get_peft_model
     from transformers import BertForMaskedLM
 
     base = checkpoints("bert")
     torch.manual_seed(0)
-    config = LoraConfig(r=4, lora_alpha=12, target_modules=["query", "value", "intermediate.dense"], use_rslora=True,
-                        rank_pattern={"layer.1.attention.self.query": 2}, alpha_pattern={"value": 30},
-                        modules_to_save=["transform"])  # fmt: skip
+    config = LoraConfig(r=4, lora_alpha=12, **PEFT[how])
     model = get_peft_model(BertForMaskedLM.from_pretrained(base), config)
     with torch.no_grad():
         for key, value in model.named_parameters():
-            if "lora_" in key or "modules_to_save" in key:
+            if "lora_" in key or value.requires_grad:
                 value.add_(torch.randn(value.shape) * 0.2)
     model.save_pretrained(tmp_path)
     edit_adapter(tmp_path, base_model_name_or_path=str(base))
-    merged = model.merge_and_unload().eval()
+    merged = model.eval()
     tokens = torch.randint(5, 200, (2, 9), generator=torch.Generator().manual_seed(0))
     from unmask.core.canvas import Canvas
 
@@ -205,7 +221,11 @@ WRONGS = {
     "a base that is no text": (lambda a: edit_adapter(a, base_model_name_or_path=[1]), "has no `base_model_name"),
     "a base that is gone": (lambda a: edit_adapter(a, base_model_name_or_path="./go/it"), "there is no folder ./go"),
     "itself": (lambda a: edit_adapter(a, base_model_name_or_path=str(a)), "there are no safetensors in"),
-    "our own format": (lambda a: edit_adapter(a, base_model_name_or_path="wordprob"), "a denoiser of our own format"),
+    "another base": (lambda a: edit_adapter(a, base_model_name_or_path="wordprob"), "is no part of the base"),
+    "one under two names": (
+        lambda a: retensor(a, lambda t: t.update({k.replace("q_proj", "module.q_proj"): v + 1 for k, v in t.items()})),
+        "which are one by their names",
+    ),
     "another kind": (lambda a: edit_adapter(a, peft_type="IA3"), "`peft_type` 'IA3', and only LORA"),
     "dora": (lambda a: edit_adapter(a, use_dora=True), "`use_dora` True, which cannot be merged here"),
     "turned": (lambda a: edit_adapter(a, fan_in_fan_out=True), "`fan_in_fan_out` True, which cannot be merged"),
@@ -268,18 +288,124 @@ def test_full_weights_and_an_adapter_in_one_folder_are_not_guessed_at(name, spoi
     assert torch.equal(logits(folder / "adapter_model.safetensors", name), merged)
 
 
-@pytest.mark.parametrize("name", TIED)
-def test_factors_of_a_tied_head_are_refused(name, spoilable, tmp_path):
+def head_of(network):
+    return getattr(network.head, "decoder", network.head).weight
+
+
+@pytest.fixture(params=[(name, kept) for name in TIED for kept in ("both", "head", "embedding")], ids="-".join)
+def tied_base(request, spoilable):
+    """A base with one tensor for head and embedding, the names of the two, and that tensor."""
+    name, kept = request.param
     entry, head, embedding = TIED[name]
     base = spoilable(name)
     edit(base, **{entry: True})
-    rewrite(base, lambda weights: weights.pop(head, None))
-    rows, columns = read_weights(base)[embedding].shape
-    tensors = {head.replace(".weight", ".lora_A.weight"): torch.ones(2, columns),
-               head.replace(".weight", ".lora_B.weight"): torch.ones(rows, 2)}  # fmt: skip
-    adapter = write_adapter(tmp_path / "adapter", base, tensors)
-    with pytest.raises(UserError, match="head and embedding are one; untie them"):
+
+    def keep(weights):
+        weights[head] = weights[embedding].clone()
+        if kept != "both":
+            weights.pop(head if kept == "embedding" else embedding)
+
+    rewrite(base, keep)
+    weights = read_weights(base)
+    return base, head, embedding, weights.get(head, weights.get(embedding))
+
+
+def test_factors_of_a_tied_head_untie_it(tied_base, tmp_path):
+    base, head, _, whole = tied_base
+    module = head.removesuffix(".weight")
+    down, up = torch.randn(2, whole.shape[1]), torch.randn(whole.shape[0], 2)
+    adapter = write_adapter(
+        tmp_path / "adapter", base, {f"{module}.lora_A.weight": down, f"{module}.lora_B.weight": up}
+    )
+    network = load_denoiser(adapter, dtype=torch.float32).network
+    assert torch.equal(network.embed.weight, whole)
+    torch.testing.assert_close(head_of(network).data, whole + 3 * up @ down)
+    assert examine(str(adapter), find_checkpoint(str(adapter))).adapter == str(adapter)
+
+
+def test_factors_of_a_tied_embedding_leave_the_head_as_it_was(tied_base, tmp_path):
+    base, _, embedding, whole = tied_base
+    module = f"{embedding.removesuffix('.weight')}.lora_embedding_"
+    down, up = torch.randn(2, whole.shape[0]), torch.randn(whole.shape[1], 2)
+    adapter = write_adapter(tmp_path / "adapter", base, {f"{module}A": down, f"{module}B": up})
+    network = load_denoiser(adapter, dtype=torch.float32).network
+    assert torch.equal(head_of(network), whole)
+    torch.testing.assert_close(network.embed.weight.data, whole + 3 * (up @ down).T)
+
+
+def test_of_a_tied_pair_that_was_saved_whole_the_other_stays(tied_base, tmp_path):
+    base, head, embedding, whole = tied_base
+    for key in (head, embedding):
+        new = torch.randn(whole.shape)
+        network = load_denoiser(write_adapter(tmp_path / key, base, {key: new}), dtype=torch.float32).network
+        assert torch.equal(head_of(network), new if key == head else whole)
+        assert torch.equal(network.embed.weight, new if key == embedding else whole)
+
+
+def test_a_pair_that_peft_ties_again_is_refused(tied_base, tmp_path):
+    base, head, _, whole = tied_base
+    adapter = write_adapter(tmp_path / "adapter", base, {head: whole + 1}, ensure_weight_tying=True)
+    with pytest.raises(UserError, match=r"`ensure_weight_tying` true .* head and embedding are one"):
         load_denoiser(adapter)
+
+
+# ---- a base of our own format, and what `unmask learn` writes
+
+OWN = ["blocks.1.attention.query", "blocks.0.feed_forward.up"]
+
+
+@pytest.fixture
+def own(checkpoints, tmp_path):
+    """The tiny Dream in our own format."""
+    from unmask.denoisers.folder import save_denoiser
+
+    save_denoiser(load_denoiser(checkpoints("dream"), dtype=torch.float32), tmp_path / "own")
+    return tmp_path / "own"
+
+
+def test_an_adapter_on_a_denoiser_of_our_own_format_is_merged(own, tmp_path):
+    tensors = factors(own, OWN)
+    adapter = write_adapter(tmp_path / "adapter", own, tensors)
+    found, plain = load_denoiser(adapter), load_denoiser(own).network.state_dict()
+    for module in OWN:
+        plain[f"{module}.weight"] += 3 * tensors[f"{module}.lora_B.weight"] @ tensors[f"{module}.lora_A.weight"]
+    for name, value in found.network.state_dict().items():
+        torch.testing.assert_close(value, plain[name], msg=name)
+    assert found.card["adapter"] == str(adapter)
+    assert examine(str(adapter), find_checkpoint(str(adapter))).adapter == str(adapter)
+    with pytest.raises(UserError, match="none is to be begun"):
+        load_denoiser(adapter, new_head=1)
+
+
+def test_factors_under_our_names_are_those_of_any_base(own, checkpoints, tmp_path):
+    """`unmask learn` writes them so, whatever the denoiser was loaded from."""
+    tensors = factors(own, OWN)
+    one, other = (
+        load_denoiser(write_adapter(tmp_path / f"on {base.name}", base, tensors), dtype=torch.float32).network
+        for base in (own, checkpoints("dream"))
+    )
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(value, other.state_dict()[name], msg=name)
+
+
+@pytest.mark.slow
+def test_what_learn_saves_is_the_denoiser_with_the_factors_multiplied_in(own, tmp_path):
+    from unmask.train.lora import add_factors, merge_factors, save_factors
+
+    network = load_denoiser(own).network
+    add_factors(network, 3, seed=0)
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            if ".lora_B." in name:
+                value.normal_(generator=torch.Generator().manual_seed(len(name)))
+    save_factors(network, 3, tmp_path / "adapter")
+    merge_factors(network)
+    with pytest.raises(UserError, match="has no `base_model_name_or_path`; write there which checkpoint"):
+        load_denoiser(tmp_path / "adapter")
+    edit_adapter(tmp_path / "adapter", base_model_name_or_path=str(own))
+    found = load_denoiser(tmp_path / "adapter").network.state_dict()
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(found[name], value, msg=name)
 
 
 def test_every_family_is_tried():
