@@ -24,6 +24,8 @@ QWEN_PIECES = (
 )
 
 QWEN_CLASSES = ("DreamTokenizer", "Qwen2Tokenizer", "Qwen2TokenizerFast")
+SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model")
+GPT2_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast")
 
 
 def make_codec(
@@ -118,9 +120,9 @@ def find_tokenizer(folder: Path) -> Tokenizer:
         tokenizer = merged_tokenizer(folder)
     elif (folder / "vocab.txt").is_file():
         tokenizer = wordpiece_tokenizer(folder)
-    elif (folder / "tokenizer.model").is_file():
+    elif pieces := next((name for name in SENTENCEPIECE if (folder / name).is_file()), None):
         raise UserError(
-            f"there is no tokenizer.json in {folder}, and its tokenizer.model (SentencePiece) is not read; convert it "
+            f"there is no tokenizer.json in {folder}, and its {pieces} (SentencePiece) is not read; convert it "
             f"once: `python -c \"import transformers as t; t.AutoTokenizer.from_pretrained('{folder}')"
             f".save_pretrained('{folder}')\"`"
         )
@@ -131,20 +133,32 @@ def find_tokenizer(folder: Path) -> Tokenizer:
 
 
 def merged_tokenizer(folder: Path) -> Tokenizer:
-    """The byte-level tokenizer of the Qwen2 family from vocab.json and merges.txt.
+    """The byte-level tokenizer of the Qwen2 family, or of GPT-2's, from vocab.json and merges.txt.
 
     Raises UserError naming the file that is missing or damaged, or if the tokenizer is of another kind: vocab.json and
     merges.txt do not tell where a text is cut, and others cut elsewhere.
     """
     path = folder / "tokenizer_config.json"
-    config = read_json(path)
-    if (kind := config.get("tokenizer_class")) not in QWEN_CLASSES:
+    config = read_json(path) if path.is_file() else {}
+    kind, known = config.get("tokenizer_class"), (*QWEN_CLASSES, *GPT2_CLASSES)
+    if kind is None:
+        raise UserError(
+            f"{folder} has vocab.json and merges.txt, and nothing says where a text is cut: copy its tokenizer.json or "
+            f'its {path.name} there; for those of GPT-2 write {{"tokenizer_class": "{GPT2_CLASSES[0]}"}} into {path}'
+        )
+    if kind not in known:
         raise UserError(
             f"{path} has tokenizer_class {brief(kind)}, and how that one cuts a text is not known here (known: "
-            f"{', '.join(QWEN_CLASSES)}); copy its tokenizer.json there"
+            f"{', '.join(known)}); copy its tokenizer.json there"
         )
     vocabulary, merges = read_words(folder / "vocab.json"), read_merges(folder / "merges.txt")
-    made = {left + right for left, right in merges}
+    special = gpt2_special(path, config) & vocabulary.keys() if kind in GPT2_CLASSES else set()
+    if kind in GPT2_CLASSES and not special:  # Qwen2's lie beyond its vocab.json
+        raise UserError(
+            f"{path} has tokenizer_class {brief(kind)}, whose vocab.json holds its special tokens, and the one in "
+            f"{folder} holds none; copy its tokenizer.json there"
+        )
+    made = {left + right for left, right in merges} | special
     if unmade := next((word for word in vocabulary if len(word) > 1 and word not in made), None):
         raise UserError(
             f"vocab.json and merges.txt in {folder} do not fit each other: no pair makes {unmade!r}, so merges.txt may "
@@ -155,15 +169,34 @@ def merged_tokenizer(folder: Path) -> Tokenizer:
     except Exception as error:  # the library raises bare Exception
         why = str(error).partition("\n")[0]
         raise UserError(f"vocab.json and merges.txt in {folder} do not fit each other: {why}") from error
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(QWEN_PIECES), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    if kind in GPT2_CLASSES:
+        prefix = config.get("add_prefix_space") or False
+        if prefix is not True and prefix is not False:
+            raise UserError(f"{path} has `add_prefix_space` {brief(prefix)}, which should be true or false")
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+        tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in sorted(special)])
+    else:
+        tokenizer.normalizer = normalizers.NFC()
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(QWEN_PIECES), behavior="isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
+
+
+def gpt2_special(path: Path, config: Mapping[str, Any]) -> set[str]:
+    """What the special tokens of a tokenizer of GPT-2's family are called. Raises UserError if one is no text."""
+    found = {"<|endoftext|>"}
+    for name in ("bos_token", "eos_token", "unk_token", "pad_token"):
+        value = config.get(name)
+        text = value.get("content") if isinstance(value, dict) else value
+        if value is not None and (not isinstance(text, str) or not text):
+            raise UserError(f"{path} calls its {name} {brief(value)}, which should be a text")
+        found |= {text} if isinstance(text, str) else set()
+    return found
 
 
 def add_tokens(tokenizer: Tokenizer, folder: Path) -> None:
@@ -251,7 +284,8 @@ def token_of(folder: Path, token: str) -> int:
     found = tokenizer.token_to_id(token)
     if found is None:
         raise UserError(
-            f"the tokenizer in {folder} has {tokenizer.get_vocab_size()} tokens and {token} is none of them; it and "
-            "the weights belong to different checkpoints"
+            f"the tokenizer in {folder} has {tokenizer.get_vocab_size()} tokens and {token} is none of them: it and "
+            "the weights belong to different checkpoints, or it calls the mask otherwise, then name it in a codec.json "
+            f'beside it, e.g. {{"mask": "<mask>"}}'
         )
     return int(found)

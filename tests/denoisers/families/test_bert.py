@@ -229,7 +229,7 @@ def test_the_shape_of_a_real_checkpoint_is_read(tmp_path):
         ({"hidden_size": "24"}, "`hidden_size` '24', which should be of type int"),
         ({"hidden_size": 26}, "width 26 does not split into 4 heads"),
         ({"num_hidden_layers": True}, "`num_hidden_layers` True, which should be of type int"),
-        ({"hidden_act": "mish"}, "`hidden_act` 'mish', which this network lacks; it has gelu, gelu_new"),
+        ({"hidden_act": "mish"}, "`hidden_act` 'mish', which this network lacks; it has gelu, gelu_fast, gelu_new"),
         ({"position_embedding_type": "relative_key"}, "`position_embedding_type` 'relative_key' and only 'absolute'"),
         ({"is_decoder": True}, "`is_decoder` True and only False can be read"),
         ({"vocab_size": 4}, "mask token 260 lies outside the vocabulary of 4"),

@@ -87,6 +87,22 @@ def test_a_model_of_another_kind_is_named_for_what_it_is(spoilable, kind, archit
     assert all(name in told for name in FAMILIES)
 
 
+@every_family
+def test_without_a_model_type_the_class_says_what_it_is(name, spoilable, checkpoints):
+    path = spoilable(name)
+    edit(path, model_type=None)
+    assert torch.equal(logits(path, name), logits(checkpoints(name), name))
+
+
+@pytest.mark.parametrize("classes", [None, [], ["Unheard"]])
+def test_a_configuration_that_says_neither_is_told_what_is_missing(spoilable, classes):
+    path = spoilable("bert")
+    edit(path, model_type=None, architectures=classes)
+    told = refused(path)
+    assert "has no `model_type`" in told
+    assert "write there what it is" in told
+
+
 @pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
 def test_dreamon_is_refused_by_name(spoilable, file):
     path = spoilable("dream")
@@ -97,12 +113,22 @@ def test_dreamon_is_refused_by_name(spoilable, file):
     load_denoiser(path)
 
 
-def test_dreamon_is_known_by_its_tokenizer_too(spoilable):
+@pytest.mark.parametrize(
+    ("file", "entry"),
+    [
+        ("tokenizer_config.json", {"added_tokens_decoder": {"268": {"content": "<|expand|>", "special": True}}}),
+        ("tokenizer_config.json", {"additional_special_tokens": ["<|expand|>"]}),
+        ("special_tokens_map.json", {"additional_special_tokens": ["<|expand|>"]}),
+        ("added_tokens.json", {"<|expand|>": 268}),
+        ("tokenizer.json", {"added_tokens": [{"id": 268, "content": "<|expand|>"}]}),
+        ("vocab.json", {"<|expand|>": 268}),
+    ],
+)
+def test_dreamon_is_known_by_its_tokenizer_too(spoilable, file, entry):
     path = spoilable("dream")
-    values = json.loads((path / "tokenizer_config.json").read_text())
-    values["added_tokens_decoder"]["268"] = {"content": "<|expand|>", "special": True}
-    write_json(path / "tokenizer_config.json", values)
-    assert "this is DreamOn" in refused(path)
+    values = json.loads((path / file).read_text()) if (path / file).is_file() else {}
+    write_json(path / file, values | entry)
+    assert f"this is DreamOn (token <|expand|> in {file})" in refused(path)
 
 
 # ---- quantised weights

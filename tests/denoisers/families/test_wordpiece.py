@@ -130,9 +130,10 @@ def test_what_cannot_be_read_is_refused_by_name(plain, wrong):
     assert "\n" not in str(caught.value)
 
 
-def test_a_sentencepiece_model_alone_says_how_to_convert_it(plain):
-    (plain / "vocab.txt").rename(plain / "tokenizer.model")
-    with pytest.raises(UserError, match=r"there is no tokenizer\.json .*tokenizer\.model .*AutoTokenizer"):
+@pytest.mark.parametrize("name", ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model"])
+def test_a_sentencepiece_model_alone_says_how_to_convert_it(plain, name):
+    (plain / "vocab.txt").rename(plain / name)
+    with pytest.raises(UserError, match=rf"there is no tokenizer\.json .*{name} .*AutoTokenizer"):
         load_denoiser(plain)
 
 
@@ -164,6 +165,62 @@ def test_added_tokens_complete_a_tokenizer_json_too(spoilable, checkpoints):
     write_json(path / "added_tokens.json", {token["content"]: token["id"] for token in reversed(gone)})
     one, other = (load_denoiser(each).codec.tokenizer for each in (path, checkpoints("llada")))
     assert one.get_vocab() == other.get_vocab()
+
+
+# ---- GPT-2's vocab.json and merges.txt
+
+MERGES = [("Ġ", "p"), ("e", "n"), ("Ġp", "en"), ("Ġpen", "s"), ("3", "4"), ("t", "h"), ("th", "e"), ("Ġ", "the")]
+
+
+def gpt2(path, **config):
+    """MDLM's folder with the tokenizer as openai-community/gpt2 has it besides its tokenizer.json."""
+    from tokenizers import pre_tokenizers
+
+    (path / "tokenizer.json").unlink()
+    words = [*sorted(pre_tokenizers.ByteLevel.alphabet())][: 256 - len(MERGES)] + [a + b for a, b in MERGES]
+    for letter in {letter for pair in MERGES for letter in "".join(pair)} - set(words):
+        words[next(i for i, word in enumerate(words) if word not in "".join(map("".join, MERGES)))] = letter
+    write_json(path / "vocab.json", {word: i for i, word in enumerate([*words, "<|endoftext|>"])})
+    (path / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in MERGES), encoding="utf-8")
+    write_json(path / "tokenizer_config.json", config)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prefix", [False, True])
+def test_gpt2s_two_files_are_read_as_by_transformers(spoilable, prefix):
+    from transformers import GPT2Tokenizer
+
+    path = gpt2(spoilable("mdlm"), tokenizer_class="GPT2Tokenizer", add_prefix_space=prefix)
+    theirs, ours = GPT2Tokenizer.from_pretrained(path), find_tokenizer(path)
+    for text in ("the pens", "34 pens<|endoftext|> pen", "  the\n\npens' 3434", "the   pens"):
+        expected = theirs(text, add_special_tokens=False)["input_ids"]
+        assert ours.encode(text, add_special_tokens=False).ids == expected, text
+
+
+def test_gpt2s_two_files_will_do_for_mdlm(spoilable):
+    codec = load_denoiser(gpt2(spoilable("mdlm"), tokenizer_class="GPT2TokenizerFast")).codec
+    tokens = [codec.tokenizer.id_to_token(token) for token in codec.encode_prompt("34 pens")]
+    assert tokens == ["<|endoftext|>", "34", "Ġpens"]
+    assert codec.decode([*codec.encode("34 pens"), codec.end_token]) == "34 pens"
+    assert codec.special == {"<|endoftext|>": 256, "<|mask|>": 257}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"model_max_length": 1024}, r'nothing says where a text is cut.*\{"tokenizer_class": "GPT2Tokenizer"\}'),
+        ({"tokenizer_class": "RobertaTokenizer"}, r"'RobertaTokenizer', and how that one cuts a text is not known"),
+        ({"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": "no"}, "`add_prefix_space` 'no'"),
+        ({"tokenizer_class": "GPT2Tokenizer", "bos_token": 5}, "calls its bos_token 5, which should be a text"),
+    ],
+)
+def test_two_files_that_do_not_say_how_to_cut_are_refused(spoilable, config, said):
+    with pytest.raises(UserError, match=said):
+        load_denoiser(gpt2(spoilable("mdlm"), **config))
+
+
+# ---- damaged
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,10 @@ def recognise(checkpoint: Checkpoint) -> str:
     classes = architectures(checkpoint)
     known = {each.lower(): name for name, family in FAMILIES.items() for each in (name, *family.model_types)}
     said = ", ".join(classes)
-    if kind is None:
+    if kind is None and checkpoint.config:
+        what = f"config.json in {checkpoint.folder} has no `model_type`" + (f" ({said})" if said else "")
+        what += f'; write there what it is, e.g. "model_type": "{next(iter(FAMILIES.values())).model_types[0]}"'
+    elif kind is None:
         what = f"{checkpoint.path} has no config.json that says what it is, and its tensors are of no known family"
     else:
         what = f"unknown architecture `{kind}`" + (f" ({said})" if said else "") + f" in {checkpoint.path}"

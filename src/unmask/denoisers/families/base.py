@@ -23,7 +23,7 @@ class Family:
     keys:            their names -> ours.
     frame:           entries of a codec.json: mask, end, pad, the bare template, and stops if there are any.
     response_length: positions a response gets unless told otherwise.
-    recognise:       for checkpoints without a config.json: whether it is one, by its tensors.
+    recognise:       for checkpoints without a `model_type`: whether it is one, by its tensors.
     spellings:       older names -> those of `keys`, as (regular expression, what to put there).
     ignored:         names that are no part of the network, `{i}` for a number.
     stand_ins:       names that mean another one where that is not there, and nothing where it is.
@@ -49,12 +49,14 @@ class Family:
     def is_of(self, checkpoint: Checkpoint) -> bool:
         """Whether this checkpoint is one of the family."""
         kind = checkpoint.config.get("model_type")
+        given, known = (set(map(str.lower, each)) for each in (architectures(checkpoint), self.architectures))
         if kind is None:
-            return self.recognise is not None and self.recognise(checkpoint)
+            kinds = tuple(f"{each.lower()}for" for each in self.model_types)  # as in BertForMaskedLM
+            named = not given.isdisjoint(known) or any(each.startswith(kinds) for each in given)
+            return named or (self.recognise is not None and self.recognise(checkpoint))
         if str(kind).lower() not in map(str.lower, self.model_types):  # both spellings are about
             return False
-        given = {name.lower() for name in architectures(checkpoint)}
-        return not given or not self.architectures or not given.isdisjoint(map(str.lower, self.architectures))
+        return not given or not known or not given.isdisjoint(known)
 
 
 def architectures(checkpoint: Checkpoint) -> list[str]:

@@ -14,7 +14,7 @@ DiffuCoder-7B has the same layout. Source: modeling_dream.py and generation_util
 the hub (Dream-org/Dream-v0-Instruct-7B) and are not needed.
 """
 
-import json
+from pathlib import Path
 
 from unmask.core.errors import UserError
 from unmask.core.files import read_json
@@ -26,6 +26,7 @@ from unmask.denoisers.rope import rope_base
 from unmask.denoisers.transformer import Transformer, TransformerConfig
 
 EXPAND = "<|expand|>"  # of DreamOn's tokenizer alone
+READERS = ("tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "tokenizer.json", "vocab.json")
 KEYS = {
     "model.embed_tokens.weight": "embed.weight",
     "model.layers.{i}.input_layernorm.weight": "blocks.{i}.attention_norm.weight",
@@ -84,13 +85,20 @@ def refuse_dreamon(checkpoint: Checkpoint) -> None:
         for name in ("expand_token_id", "expand_token")
         if values.get(name) is not None
     ]
-    if f'"{EXPAND}"' in json.dumps(reader.get("added_tokens_decoder")):
-        signs.append(f"token {EXPAND}")
+    signs += [f"token {EXPAND} in {name}" for name in READERS if mentions(checkpoint.folder / name, f'"{EXPAND}"')]
     if signs:
         raise UserError(
             f"this is DreamOn ({signs[0]}): it lengthens and shortens its canvas while it writes, which is not built "
             "in; as a plain Dream it would write those tokens into the text. Take a Dream-v0 checkpoint"
         )
+
+
+def mentions(path: Path, text: str) -> bool:
+    """Whether a file holds these characters; no, where there is none or it cannot be read."""
+    try:
+        return text.encode() in path.read_bytes()
+    except OSError:
+        return False
 
 
 DREAM = Family(
