@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from unmask.core.errors import UserError
+from unmask.core.holding import hold
+
 
 @pytest.fixture
 def bench(run, sums: Path, denoiser: Path, tmp_path: Path):
@@ -65,3 +68,38 @@ def test_retention_is_measured_by_what_validation_says(bench, run, tmp_path: Pat
     tuned = ("--one-per-step", "iid", "--tune", "--tune-count", 2)
     assert bench(*words, *tuned, out=tmp_path / "tuned").code == 0
     assert (tmp_path / "tuned" / "one-per-step.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_bench_holds_its_folder_from_the_first_problem_to_the_last(bench, tmp_path: Path, monkeypatch) -> None:
+    """Of two that tuned in turns, one was refused only when the other measured."""
+    from unmask.evaluate import bench as measuring
+    from unmask.evaluate import slow, tune
+
+    out, seen = tmp_path / "out", []
+
+    def watched(name, before):
+        def call(*arguments, **options):
+            with pytest.raises(UserError, match="out is in use by another process"):
+                hold(out)
+            seen.append(name)
+            return before(*arguments, **options)
+
+        return call
+
+    for module, name in ((slow, "_measure"), (tune, "bench_samplers"), (measuring, "open_records")):
+        monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
+    words = ("--samplers", "margin", "--budgets", 2, "--tune", "--tune-count", 2, "--one-per-step", "top-prob")
+    code, _, err = bench(*words)
+    assert code == 0, err
+    assert seen == ["_measure", "bench_samplers", "open_records"]
+    with hold(out):
+        code, stdout, err = bench(*words)
+        assert (code, stdout, err) == (
+            2, "", f"error: {out} is in use by another process; wait for it or choose another folder\n"
+        )  # fmt: skip
+
+
+def test_a_bench_that_is_refused_leaves_no_empty_folder(bench, tmp_path: Path) -> None:
+    assert bench("--samplers", "margin", "--budgets", 2, "--against", "margn").code == 2
+    assert not (tmp_path / "out").exists()

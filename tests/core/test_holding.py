@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from unmask.core.errors import UserError
-from unmask.core.holding import LOCK, hold
+from unmask.core.holding import LOCK, hold, holding
 
 START = """
 import sys, time
@@ -33,7 +33,23 @@ def test_a_folder_is_held_until_it_is_let_go_and_nothing_is_left(tmp_path):
         with pytest.raises(UserError, match="run is in use by another process; wait for it or choose another folder"):
             hold(out)
     hold(out).close()
+    assert not out.exists(), "nothing came of it"
+    out.mkdir()
+    hold(out).close()
     assert list(out.iterdir()) == []
+    with hold(tmp_path / "filled"):
+        (tmp_path / "filled" / "file").write_text("kept")
+    assert [each.name for each in (tmp_path / "filled").iterdir()] == ["file"]
+
+
+def test_a_folder_that_the_caller_holds_stays_held(tmp_path):
+    with hold(tmp_path) as held:
+        with holding(tmp_path, held) as again:
+            assert again is held
+        with pytest.raises(UserError, match="in use"), holding(tmp_path):
+            pass
+    with holding(tmp_path) as own, pytest.raises(UserError, match="in use"):
+        hold(own.folder)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from unmask.cli.common import PATH, PATH_WORD, SAME_COMMAND, WHOLE, WORD, Machin
 from unmask.cli.orders import load_orders
 from unmask.cli.verify import verify_records
 from unmask.core.errors import UserError
+from unmask.core.holding import Held, NotHeld, hold
 from unmask.core.registry import check_name
 from unmask.evaluate.pinned import parse_pinned
 from unmask.evaluate.spared import MADE, check_spared
@@ -109,6 +110,8 @@ class Bench:
         check_number("--batch", self.batch, 1)
         for budget in self.budgets:
             check_number("--budgets", budget, 1)
+        for seed in self.seeds:
+            check_number("--seeds", seed, 0)
         catalogue.check_samplers(*(parse_pinned(text).spec for text in self.samplers))
         if self.sweep:
             from unmask.evaluate.sweep import parse_sweep
@@ -157,34 +160,36 @@ class Bench:
             ignore_extra=self.machine.ignore_extra,
         )  # fmt: skip
         denoiser = compiled(denoiser) if self.compile else denoiser
-        slow = processes.from_main(lambda: self.slow(denoiser, task, orders, out))
-        samplers = list(self.samplers)
-        if self.tune:
-            samplers = processes.from_main(lambda: self.tuned(denoiser, task, orders, out))
-        with Line("bench") if processes.is_main else nullcontext() as line:
-            rows = bench(
-                denoiser,
-                task,
-                self.split,
-                samplers=samplers,
-                orders=orders,
-                budgets=self.budgets,
-                one_per_step=self.one_per_step,
-                sweeps=self.sweep,
-                against=self.against,
-                slow=slow,
-                seeds=self.seeds or (self.machine.seed,),
-                count=self.count,
-                out=out,
-                overwrite=self.overwrite,
-                progress=None if line is None else partial(show, line),
-                batch=self.batch,
-                asked={"denoiser": name, "orders": list(self.orders)}
-                | {flag: getattr(self, flag) for flag in ("data", "tune", "compile")}
-                | ({} if self.template is None else {"template": self.template}),
-                cache=self.cache,
-                exact=self.exact,
-            )
+        # from the first problem of validation to the last of the table: a second start is refused at once
+        with processes.on_main(lambda: hold(out)) or NotHeld() as held:
+            slow = processes.from_main(lambda: self.slow(denoiser, task, orders, held))
+            samplers = list(self.samplers)
+            if self.tune:
+                samplers = processes.from_main(lambda: self.tuned(denoiser, task, orders, held))
+            with Line("bench") if processes.is_main else nullcontext() as line:
+                rows = bench(
+                    denoiser,
+                    task,
+                    self.split,
+                    samplers=samplers,
+                    orders=orders,
+                    budgets=self.budgets,
+                    one_per_step=self.one_per_step,
+                    sweeps=self.sweep,
+                    against=self.against,
+                    slow=slow,
+                    seeds=self.seeds or (self.machine.seed,),
+                    count=self.count,
+                    out=out,
+                    overwrite=self.overwrite,
+                    progress=None if line is None else partial(show, line),
+                    batch=self.batch,
+                    asked={"denoiser": name, "orders": list(self.orders)}
+                    | {flag: getattr(self, flag) for flag in ("data", "tune", "compile")}
+                    | ({} if self.template is None else {"template": self.template}),
+                    cache=self.cache,
+                    exact=self.exact,
+                )
         if not processes.is_main:
             return
         print_rows(rows, self.json, orders)
@@ -193,7 +198,7 @@ class Bench:
             say(f"note: no row takes as many steps as `{name}`, so nothing is tested; {name}@STEPS tests every row")
 
     def slow(
-        self, denoiser: "TextDenoiser", task: "Task", orders: "Mapping[str, LearnedOrder]", out: Path
+        self, denoiser: "TextDenoiser", task: "Task", orders: "Mapping[str, LearnedOrder]", held: Held
     ) -> str | None:
         """The sampler that is best on validation at one position per step, if that is known or can be measured."""
         from unmask.evaluate.slow import measure_slow, read_slow
@@ -212,10 +217,13 @@ class Bench:
         for name in self.one_per_step:
             if name not in orders:
                 make_sampler(name, denoiser.codec.end_tokens)
-        return measure_slow(denoiser, task, self.one_per_step, orders, count=self.tune_count, out=out).sampler
+        best = measure_slow(
+            denoiser, task, self.one_per_step, orders, count=self.tune_count, out=held.folder, held=held
+        )
+        return best.sampler
 
     def tuned(
-        self, denoiser: "TextDenoiser", task: "Task", orders: "Mapping[str, LearnedOrder]", out: Path
+        self, denoiser: "TextDenoiser", task: "Task", orders: "Mapping[str, LearnedOrder]", held: Held
     ) -> list[str]:
         """The best settings of every sampler at the steps each order takes on validation, or at the budgets."""
         from unmask.evaluate.accuracy import deployed_accuracy
@@ -239,8 +247,9 @@ class Bench:
                     target_steps=mean,
                     max_steps=most,
                     count=self.tune_count,
-                    out=out,
+                    out=held.folder,
                     overwrite=self.overwrite and number == 0,
+                    held=held,
                     progress=lambda trial: show_trial(line, trial),
                     batch=self.batch,
                 )

@@ -1,6 +1,8 @@
 """A folder that one process at a time may write in."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -14,8 +16,8 @@ LOCK = ".unmask.lock"
 class Held:
     """A folder, from `hold` on until it is closed. A context manager."""
 
-    def __init__(self, folder: Path, lock: TextIO) -> None:
-        self.folder, self._lock = folder, lock
+    def __init__(self, folder: Path, lock: TextIO, made: bool = False) -> None:
+        self.folder, self._lock, self._made = folder, lock, made
 
     def check(self) -> None:
         """Raise UserError where the folder was removed or moved away meanwhile."""
@@ -26,11 +28,14 @@ class Held:
             )
 
     def close(self) -> None:
-        """Let go, and leave no lock behind."""
+        """Let go, and leave no lock behind; nor a folder that was made for this, where nothing came of it."""
         if self._lock.closed:
             return
         if still_there(self._lock, self.folder / LOCK):
             (self.folder / LOCK).unlink(missing_ok=True)
+            if self._made:
+                with suppress(OSError):  # something is in it
+                    self.folder.rmdir()
         self._lock.close()
 
     def let_go(self) -> None:
@@ -70,16 +75,29 @@ def hold(folder: Path) -> Held:
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; choose a folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise could_not_write(folder, error) from error
     path = folder / LOCK
     while True:
+        made = not folder.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise could_not_write(folder, error) from error
         try:
             lock = open_held(path, "a")
         except UserError as error:
+            if isinstance(error.__cause__, FileNotFoundError):  # it was removed again by one that had made it
+                continue
             raise in_use(folder) if "in use" in str(error) else error from error.__cause__
         if still_there(lock, path) or os.name == "nt":
-            return Held(folder, lock)
+            return Held(folder, lock, made)
         lock.close()  # the process before removed it between our opening and holding it
+
+
+@contextmanager
+def holding(folder: Path, held: Held | None = None) -> Iterator[Held]:
+    """`folder` held for the while, unless the caller holds it already as `held`."""
+    if held is not None:
+        yield held
+        return
+    with hold(folder) as own:
+        yield own

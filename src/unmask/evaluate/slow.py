@@ -8,7 +8,7 @@ from unmask.core.digest import digest
 from unmask.core.entries import at_least, reader
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, write_json
-from unmask.core.holding import Held, hold
+from unmask.core.holding import Held, holding
 from unmask.core.temporary import sweep
 from unmask.core.typed import brief
 from unmask.denoisers.digest import denoiser_digest
@@ -69,17 +69,19 @@ def measure_slow(
     count: int,
     out: Path,
     seed: int = 0,
+    held: Held | None = None,
 ) -> Slow:
     """Run each of `names`, specs or labels of orders, one position per step on validation, and choose the best.
 
     Leaves them all in `out/one-per-step.json`; what stands there of an earlier start is not measured again.
+    held: `out`, where the caller holds it already.
     """
     path = out / FILE
     made = {"format": FORMAT, "version": VERSION, **_identity(denoiser, task), **_whole(task)}
     made |= {"count": count, "seed": seed}
-    with hold(out) as held:
+    with holding(out, held) as folder:
         sweep(out, FILE)
-        return _measure(denoiser, task, names, orders, path, made, count, seed, held)
+        return _measure(denoiser, task, names, orders, path, made, count, seed, folder)
 
 
 def _measure(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from unmask.core.entries import at_least, reader
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, write_json
-from unmask.core.holding import hold
+from unmask.core.holding import Held, holding
 from unmask.core.registry import check_sampler_name
 from unmask.core.temporary import sweep
 from unmask.core.typed import brief
@@ -96,6 +96,7 @@ def tune(
     overwrite: bool = False,
     progress: Callable[[Trial], None] | None = None,
     batch: int = 64,
+    held: Held | None = None,
 ) -> dict[str, Tuned]:
     """The best settings of each named heuristic at a mean of `target_steps` and at `max_steps`.
 
@@ -105,6 +106,7 @@ def tune(
 
     first, keep: problems of the first round, and how many candidates go on to all `count`.
     batch: problems decoded together; in bfloat16 and float16 it may turn near ties, see `decode`.
+    held: `out`, where the caller holds it already; else no other process may write there for the while.
     Leaves `out/tuning.json` with every candidate; a second start measures only what is missing.
     Raises UserError on bad input, or if `out` holds the tuning of something else.
     """
@@ -124,14 +126,14 @@ def tune(
         "response_length": denoiser.response_length,
         "seed": seed,
     }
-    with hold(out) as held:
+    with holding(out, held) as folder:
         sweep(out, FILE)
         ledger = _Ledger(out / FILE, identity, provenance(denoiser.device), overwrite)
 
         def measure(candidate: Candidate, problems: int) -> Accuracy:
             known = ledger.get(candidate, problems)
             if known is None:
-                held.check()
+                folder.check()
                 known = deployed_accuracy(denoiser, task, split, problems, *candidate, seed=seed, batch=batch)
                 ledger.add(candidate, problems, known)
                 if progress is not None:
