@@ -106,9 +106,9 @@ def decode(
     infill:  each `<|mask|>` in the texts (or `<|mask:8|>`) is written, wherever it stands.
     on_step: called after each pass with a `Step` whose `rows` count through `prompts`; its canvases belong to
              one batch, and its number is that of the pass over this batch.
-    batch:   rows decoded together, prompts of similar length. No rule looks at another row, but the rounding of the
-             network may: in float32 no text was seen to change, in bfloat16 and float16 near ties turn. Rows for which
-             a learned order has different rules never share one.
+    batch:   rows decoded together, prompts of similar length (but see `on_done`). No rule looks at another row, but the
+             rounding of the network may: in float32 no text was seen to change, in bfloat16 and float16 near ties turn.
+             Rows for which a learned order has different rules never share one.
     rows:    the identity of each row for its random draws: 0, 1, ... (or the canvas's own) unless given.
     cache:   an approximate cache, e.g. `prefix-approximate` (see `denoisers/caches.py`); none unless given.
     exact:   each row by itself at its own length, whatever `batch` says, so that no shape depends on another row: in
@@ -118,7 +118,8 @@ def decode(
              text with `{prompt}` in it. The denoiser's own unless given. Conversations are always turns.
     split_special_tokens: the names of special tokens in a prompt are letters, as in training data; unless given they
              become those tokens, as in transformers.
-    on_done: called with the place in `prompts` of each response, and the response, when its batch is finished.
+    on_done: called with the place in `prompts` of each response, and the response, when its batch is finished. With it
+             the batches are taken in the order of the prompts, and not by length, so that the first come first.
 
     Raises UserError that says which argument was wrong and what would be right.
     """
@@ -146,7 +147,7 @@ def decode(
     check_exact(denoiser, exact)
     passes = denoiser if cache is None else with_cache(denoiser, cache)
     done: dict[int, Generation] = {}
-    for unmasker, index in _batches(sampler, canvas, codec, 1 if exact else batch):
+    for unmasker, index in _batches(sampler, canvas, codec, 1 if exact else batch, in_order=on_done is not None):
         part = crop(canvas.take(index), getattr(denoiser, "multiple", 1))
         part = part.to(getattr(denoiser, "device", canvas.tokens.device))
         response = part.masked[0]  # the columns of every row's, where `stops` is given
@@ -248,10 +249,14 @@ def _encode(
 
 
 def _batches(
-    sampler: Sampler, canvas: Canvas, codec: Codec | None, batch: int
+    sampler: Sampler, canvas: Canvas, codec: Codec | None, batch: int, in_order: bool
 ) -> Iterator[tuple[AnyUnmasker, Tensor]]:
-    """What writes them and long [b] at most `batch` rows, those of one unmasker from the shortest to the longest."""
-    order = canvas.valid.sum(dim=-1).argsort(stable=True)
+    """What writes them and long [b] at most `batch` rows, those of one unmasker from the shortest to the longest.
+
+    in_order: as they were given, instead.
+    """
+    lengths = canvas.valid.sum(dim=-1)
+    order = torch.arange(len(lengths), device=lengths.device) if in_order else lengths.argsort(stable=True)
     for unmasker, budgets in _unmaskers(sampler, canvas, codec):
         rows = order[torch.isin(canvas.budget[order], torch.tensor(budgets, device=order.device))]
         for start in range(0, len(rows), batch):
