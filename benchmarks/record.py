@@ -7,26 +7,37 @@ A job may need several starts; each is a line of `starts`, so the time spent is 
 """
 
 import argparse
-import json
 import os
 import shutil
+import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from unmask.core.entries import at_least, lines_of, parse, parse_object, reader
+from unmask.core.errors import UserError
 from unmask.core.files import read_json, write_json
 from unmask.evaluate.records import provenance
 
 SMALL_FILES = ("log.jsonl", "table.json", "tuning.json")
 
 
+class Start(NamedTuple):
+    """What is read of an earlier start. seconds: how long it took."""
+
+    seconds: float
+
+
+_read_start = reader(Start, seconds=at_least(0))
+
+
 def last_numbers(log: Path) -> dict[str, Any]:
-    """The last value of every number in a log.jsonl; half a line at its end is left out."""
+    """The last value of every number in a log.jsonl; what a kill left of a line is left out."""
     numbers: dict[str, Any] = {}
-    if log.is_file():
-        for line in log.read_text(encoding="utf-8").splitlines():
-            if line.startswith("{") and line.endswith("}"):
-                numbers |= json.loads(line)
+    for line in lines_of(log.read_bytes()) if log.is_file() else ():
+        with suppress(ValueError):
+            numbers |= parse_object(line)
     return numbers
 
 
@@ -42,12 +53,28 @@ def card(run: Path) -> dict[str, Any]:
 
 def numbers_of(run: Path) -> dict[str, Any]:
     """All that is measured so far: where the log stands, the card of what was made, the rows of a bench."""
-    table = run / "table.json"
-    return {
-        "last": last_numbers(run / "log.jsonl"),
-        "made": card(run),
-        "table": json.loads(table.read_text(encoding="utf-8")) if table.is_file() else None,
-    }
+    return {"last": last_numbers(run / "log.jsonl"), "made": card(run), "table": rows_of(run / "table.json")}
+
+
+def rows_of(table: Path) -> list[Any] | None:
+    """The rows of a bench, as they are; None where there is no table."""
+    if not table.is_file():
+        return None
+    try:
+        rows = parse(table.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{table} is damaged: {error}; measure again") from error
+    if not isinstance(rows, list):
+        raise UserError(f"{table} holds no list of rows; is it the table of `unmask bench`?")
+    return rows
+
+
+def seconds_of(starts: Any, record: Path) -> float:
+    """How long the earlier starts took. Raises UserError where they are none."""
+    try:
+        return sum(_read_start({"seconds": each["seconds"]}).seconds for each in starts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{record} is damaged: a start: {error}; move it away") from error
 
 
 def main() -> None:
@@ -64,7 +91,8 @@ def main() -> None:
     parser.add_argument("command", nargs="*", help="after --: what was run")
     given = parser.parse_args()
     path = given.out / "record.json"
-    starts = read_json(path)["starts"] if path.is_file() else []
+    starts = read_json(path).get("starts") if path.is_file() else []
+    before = seconds_of(starts, path)
     found = provenance(given.device)
     found["commit"] = found["commit"] or os.environ.get("COMMIT")
     start = {
@@ -78,7 +106,7 @@ def main() -> None:
     record: dict[str, Any] = {
         "job": given.job,
         "finished": given.status == 0,
-        "seconds": sum(each["seconds"] for each in starts) + given.seconds,
+        "seconds": before + given.seconds,
         **found,
         "config": None,
         "numbers": None,
@@ -96,4 +124,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -22,8 +22,8 @@ def records(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_cells_without_a_gap_are_left_out(records: tuple[Path, Path]) -> None:
-    assert grouped(read_cells(records[0]), "family") == {"gate": [(2, 90.0)], "hmm": [(3, -400.0)]}
-    assert grouped(read_cells(records[1]), "recipe") == {"coins": [(2, 50.0)]}
+    assert grouped(read_cells(records[0]), lambda cell: cell.family) == {"gate": [(2, 90.0)], "hmm": [(3, -400.0)]}
+    assert grouped(read_cells(records[1]), lambda cell: cell.recipe) == {"coins": [(2, 50.0)]}
 
 
 @pytest.mark.slow
@@ -39,3 +39,35 @@ def test_the_same_records_give_the_same_file(records: tuple[Path, Path], tmp_pat
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"neither exact.jsonl nor record.json"):
         read_cells(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "line 2 of .* is damaged"),
+        ("[1]", "line 2 of .* is no cell .it is a list"),
+        ('{"steps": 2}', "no cell .it has no closed"),
+        ('{"steps": 7, "closed": 0.5, "family": "gate"}', "steps cannot be 7"),
+        ('{"steps": 2, "closed": NaN, "family": "gate"}', "closed cannot be nan"),
+        ('{"steps": 2, "closed": "0.5", "family": "gate"}', "closed cannot be '0.5'"),
+        ('{"steps": 2, "closed": 0.5, "family": ["gate"]}', "family cannot be"),
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "exact.jsonl").write_text("{}\n" + line + "\n")
+    with pytest.raises(UserError, match=said):
+        read_cells(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"cells": 3}', '{"cells": [3]}'])
+def test_a_damaged_study_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "record.json").write_text(text)
+    with pytest.raises(UserError, match=r"record\.json"):
+        read_cells(tmp_path)
+
+
+def test_half_a_line_is_left_out(records: tuple[Path, Path]) -> None:
+    path = records[0] / "exact.jsonl"
+    whole = len(read_cells(records[0]))
+    path.write_text(path.read_text() + '{"family": "ga')
+    assert len(read_cells(records[0])) == whole

@@ -6,36 +6,75 @@ Left: gap closed (equation 9) of every cell of `unmask exact`, by family. Right:
 benchmarks/exact_study.py. 0 is the best heuristic at its best level, 100 the best randomised order there is.
 """
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
+from unmask.core.entries import lines_of, parse, reader
 from unmask.core.errors import UserError
+from unmask.core.files import read_json
 from unmask.view.fig_accuracy import write
 
 LOWEST = -10.0  # percent; what is below is drawn at the edge, as a triangle
 COLOURS = {2: "#4477aa", 3: "#a07800", 4: "#ee6677"}
 
 
-def read_cells(folder: Path) -> list[dict[str, Any]]:
-    """The cells of `unmask exact --out FOLDER`, or of the study. Raises UserError if the folder has neither."""
+class Cell(NamedTuple):
+    """What the figure shows of a cell. closed: 1 is the whole gap; None where there is none."""
+
+    steps: int
+    closed: float | None
+    family: str = ""
+    recipe: str = ""
+
+
+_read_cell = reader(Cell, steps=lambda steps: steps in COLOURS)
+
+
+def read_cells(folder: Path) -> list[Cell]:
+    """The cells of `unmask exact --out FOLDER`, or of the study. Raises UserError where it has neither, or damaged."""
     lines, study = folder / "exact.jsonl", folder / "record.json"
     if lines.is_file():
-        return [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()[1:]]
+        entries = [_parsed(lines, number, line) for number, line in enumerate(_lines(lines), start=1)][1:]
+        return [_cell(lines, f"line {number}", entry) for number, entry in enumerate(entries, start=2)]
     if study.is_file():
-        return list(json.loads(study.read_text(encoding="utf-8"))["cells"])
+        found = read_json(study).get("cells")
+        if not isinstance(found, list):
+            raise UserError(f"{study} has no list of cells; is it that of benchmarks/exact_study.py?")
+        return [_cell(study, f"cell {number}", entry) for number, entry in enumerate(found, start=1)]
     raise UserError(f"{folder} has neither exact.jsonl nor record.json; make one with `unmask exact --out {folder}`")
 
 
-def grouped(cells: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[tuple[int, float]]]:
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return list(lines_of(path.read_bytes()))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _parsed(path: Path, number: int, line: bytes) -> Any:
+    try:
+        return parse(line)
+    except ValueError as error:
+        raise UserError(f"line {number} of {path} is damaged ({error}); start `unmask exact` again there") from error
+
+
+def _cell(path: Path, where: str, entry: Any) -> Cell:
+    known = {name: entry[name] for name in Cell._fields if name in entry} if isinstance(entry, dict) else entry
+    try:
+        return _read_cell(known)
+    except ValueError as error:
+        raise UserError(f"{where} of {path} is no cell ({error}); is it of `unmask exact`?") from error
+
+
+def grouped(cells: Sequence[Cell], key: Callable[[Cell], str]) -> dict[str, list[tuple[int, float]]]:
     """(steps, percent closed) of the cells that count, by `key`, in the order they come."""
     found: dict[str, list[tuple[int, float]]] = {}
     for cell in cells:
-        if cell["closed"] is not None:
-            found.setdefault(str(cell[key]), []).append((int(cell["steps"]), 100 * float(cell["closed"])))
+        if cell.closed is not None:
+            found.setdefault(key(cell), []).append((cell.steps, 100 * cell.closed))
     return found
 
 
@@ -71,7 +110,8 @@ def draw(suite: Path, study: Path, out: Path) -> None:
     from matplotlib import pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = "unmask"  # the same file from the same records
-    families, recipes = grouped(read_cells(suite), "family"), grouped(read_cells(study), "recipe")
+    families = grouped(read_cells(suite), lambda cell: cell.family)
+    recipes = grouped(read_cells(study), lambda cell: cell.recipe)
     rows = max(len(families), len(recipes))
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 0.34 * rows + 1.2), layout="constrained")
     strip(left, families, "the suite, by family")
