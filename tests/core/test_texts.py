@@ -1,5 +1,8 @@
+import bz2
 import codecs
+import gzip
 import json
+import lzma
 
 import pytest
 
@@ -59,3 +62,23 @@ def test_nothing_that_steers_a_terminal_is_printed(text):
 def test_everything_else_is_printed_as_it_is(text):
     assert printable(text) == text
     assert one_line(text) == text.replace("\t", " ").replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (gzip.compress(b"{}"), "it is compressed by gzip; unpack it first"),
+        (bz2.compress(b"{}"), "it is compressed by bzip2"),
+        (lzma.compress(b"{}"), "it is compressed by xz"),
+        (b"PK\x03\x04\x14\0\x06\0", "it is a zip archive, or a sheet of a spreadsheet"),
+        (b"PAR1\x15\x04\x15\xfe", "it is a table in Parquet; write its rows as JSON lines"),
+    ],
+)
+def test_what_is_no_text_is_called_what_it_is(data, said):
+    with pytest.raises(UserError, match=said):
+        decode_text(data, "it")
+
+
+@pytest.mark.parametrize("text", ["PAR1 is a route.\n", "BZh!\n", "%PDF is how one begins\n"])
+def test_a_text_that_begins_like_one_is_a_text(text):
+    assert decode_text(text.encode(), "it") == text

@@ -8,7 +8,7 @@ import pytest
 
 from unmask.core.errors import UserError
 from unmask.tasks import make_task
-from unmask.tasks.jsonl import LONGEST, final_answer, parse_line
+from unmask.tasks.jsonl import LONGEST, SPLITS, final_answer, parse_line
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:
@@ -18,6 +18,10 @@ def write(path: Path, rows: list[dict[str, object]]) -> Path:
 
 def row(number: int) -> dict[str, object]:
     return {"prompt": f"double {number}", "response": f"#### {2 * number}"}
+
+
+def chat(*roles: str) -> str:
+    return json.dumps({"messages": [{"role": role, "content": "x"} for role in roles]})
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,10 @@ def test_answer_of_a_line(record: dict[str, object], answer: str) -> None:
         ('{"messages": "hi"}', "`messages` is not a list of objects"),
         ('{"messages": []}', "`messages` must be one question and its answer, got none"),
         ('{"messages": [{"role": "user", "content": "x"}]}', "one question and its answer, got user"),
+        (chat("user", "assistant") + "x", "Extra data"),
+        (chat("user", "assistant", "user", "assistant"), "user, assistant, user, assistant; make a row of its own for"),
+        (chat(*["user"] * 9), "got user, user, user, user, user, user, ...; make a row"),
+        (chat("user", "tool"), "got user, tool$"),
         ('{"messages": [{"role": "user"}, {"role": "assistant", "content": "y"}]}', "has a turn without a text"),
         ('{"prompt": "x", "response": ["y"]}', "`response` is not a text"),
         ('{"prompt": "x", "response": " "}', "no answer"),
@@ -162,6 +170,28 @@ def test_files_that_hold_something_else_are_named_with_the_row(tmp_path: Path, n
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=said):
         make_task("jsonl", tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "sign"), [("a.csv", ";"), ("a.CSV", ","), ("a.tsv", "\t"), ("a.csv", "\t")])
+def test_what_parts_the_columns_of_a_table_is_seen(tmp_path: Path, name: str, sign: str) -> None:
+    lines = [sign.join(("prompt", "response")), *(sign.join((f'"{n}, half; or\t2"', f"#### {n}")) for n in range(9))]
+    (tmp_path / name).write_text("\n".join(lines))
+    rows = [row for split in SPLITS if split in (task := make_task("jsonl", tmp_path / name)).splits
+            for row in task.examples(split)]  # fmt: skip
+    assert {row.prompt for row in rows} == {f"{n}, half; or\t2" for n in range(9)}
+
+
+@pytest.mark.parametrize("value", [{"data": [row(1)]}, row(1), {"prompt": ["a", "b"], "response": ["1", "2"]}])
+def test_one_object_over_many_lines_is_named_with_its_fields(tmp_path: Path, value: dict[str, object]) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(value, indent=2))
+    names = ", ".join(f"`{name}`" for name in value)
+    with pytest.raises(UserError, match=f"a single JSON object with the fields {names}; write one object per line"):
+        make_task("jsonl", tmp_path / "a.json")
+
+
+def test_one_object_on_one_line_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(row(1)))
+    assert len(make_task("jsonl", tmp_path / "a.json").rows) == 3  # type: ignore[attr-defined]
 
 
 def test_bad_line_is_skipped_and_shown(tmp_path: Path) -> None:

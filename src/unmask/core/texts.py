@@ -17,7 +17,23 @@ MARKS = (
 )  # fmt: skip
 BIDI = {*"\u061c\u200e\u200f", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 _HALF = re.compile("[\ud800-\udfff]")
+_BINARY_SIGNS = re.compile("[\0-\x08\x0e-\x1f\ufffd]")
 _SIMPLE = re.compile("[ -~]*")
+
+
+# What is no text, by how it begins.
+BINARY = (
+    (b"\x1f\x8b", "compressed by gzip; unpack it first"),
+    (b"BZh", "compressed by bzip2; unpack it first"),
+    (b"\xfd7zXZ", "compressed by xz; unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd; unpack it first"),
+    (b"PK\x03\x04", "a zip archive, or a sheet of a spreadsheet; unpack it, or save the sheet as CSV"),
+    (b"PAR1", "a table in Parquet; write its rows as JSON lines, one object each"),
+    (b"ARROW1", "a table of Arrow; write its rows as JSON lines, one object each"),
+    (b"\x89HDF", "HDF5; write its rows as JSON lines, one object each"),
+    (b"SQLite format 3", "a data base; write its rows as JSON lines, one object each"),
+    (b"%PDF", "a PDF; write its rows as JSON lines, one object each"),
+)
 
 
 def decode_text(data: bytes, name: str) -> str:
@@ -25,6 +41,9 @@ def decode_text(data: bytes, name: str) -> str:
 
     Raises UserError saying where `name` is neither, with a way to convert it.
     """
+    for begins, what in BINARY:
+        if data.startswith(begins) and not is_text(data):
+            raise UserError(f"{name} is {what}")
     mark, encoding = next(((mark, code) for mark, code in MARKS if data.startswith(mark)), (b"", "utf-8"))
     try:
         text = data[len(mark) :].decode(encoding)
@@ -40,6 +59,11 @@ def decode_text(data: bytes, name: str) -> str:
             "convert it with `iconv -f utf-16le -t utf-8`"
         )
     return text
+
+
+def is_text(data: bytes) -> bool:
+    """Whether the beginning is UTF-8 without controls: a text may begin like a file of another kind."""
+    return _BINARY_SIGNS.search(data[:4096].decode("utf-8", "replace")) is None
 
 
 def read_text(path: Path) -> str:

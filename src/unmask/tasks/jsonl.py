@@ -3,9 +3,9 @@
     {"prompt": "2 pens cost 6 dollars. What does one cost?", "response": "<<6/2=3>> #### 3", "answer": 3}
 
 `data` is one file, divided 90/5/5 by a hash of the prompt, or a folder with any of train, validation and test,
-each as .jsonl, .json (a list of such objects) or .csv (with such columns). The final answer of a text is what follows
-its last `####` (the first number there, if there is one), and the whole text if it has no `####`; a row whose response
-does not give its own answer is a bad row. Rows that others wrote for other tools are read as well:
+each as .jsonl, .json (a list of such objects), .csv or .tsv (with such columns). The final answer of a text is what
+follows its last `####` (the first number there, if there is one), and the whole text if it has no `####`; a row whose
+response does not give its own answer is a bad row. Rows that others wrote for other tools are read as well:
 
     {"question": ..., "answer": ...}    {"prompt": ..., "completion": ...}
     {"instruction": ..., "input": ..., "output": ...}
@@ -33,8 +33,9 @@ from unmask.tasks.base import (
 )
 from unmask.tasks.lines import Parsed, numbered_lines, parse_object, parse_rows, read_text, whole
 
-KINDS = ("jsonl", "json", "csv")
+KINDS = ("jsonl", "json", "csv", "tsv")
 SPLITS = ("train", "validation", "test")
+SHOWN = 6  # turns that an error names
 LONGEST = 256  # tokens of a response; longer training rows are left out
 
 
@@ -100,7 +101,10 @@ def read_chat(turns: Any, name: str, role: str, content: str) -> Pair:
     who = [turn.get(role) for turn in turns]
     told = turns[:1] if who[:1] == ["system"] else []
     if len(turns) != len(told) + 2 or who[-2] not in USER or who[-1] not in ASSISTANT:
-        raise ValueError(f"`{name}` must be one question and its answer, got {', '.join(map(str, who)) or 'none'}")
+        several = len(turns) > len(told) + 2 and all(each in (*USER, *ASSISTANT) for each in who[len(told) :])
+        instead = "; make a row of its own for each answer of a longer conversation" if several else ""
+        got = ", ".join([*map(str, who[:SHOWN]), *["..."] * (len(who) > SHOWN)]) or "none"
+        raise ValueError(f"`{name}` must be one question and its answer, got {got}{instead}")
     prompt = "\n\n".join(turn[content] for turn in turns[:-1])
     check_characters(prompt + turns[-1][content], f"`{name}`")
     return Pair(prompt, turns[-1][content])
@@ -115,12 +119,32 @@ def read_file(path: Path) -> Parsed[Example]:
             raise ValueError(f"not a JSON object but {article(record)}")
         return make_example(f"jsonl/{path.stem}/{number}", whole(record))
 
-    if path.suffix == ".csv":
+    if path.suffix.lower() in (".csv", ".tsv"):
         return parse_rows(path, read_table(path, text), example)
     if text.lstrip().startswith("["):
         return parse_rows(path, enumerate(read_list(path, text), start=1), example)
+    check_lines(path, text)
     lines = numbered_lines(text)
     return parse_rows(path, lines, lambda number, line: parse_line(f"jsonl/{path.stem}/{number}", line))
+
+
+def check_lines(path: Path, text: str) -> None:
+    """Raise UserError where a file is one JSON object that spans lines, and not one object per line."""
+    first, _, rest = text.strip().partition("\n")
+    try:
+        json.loads(first if rest else "0")
+    except (ValueError, RecursionError):
+        pass
+    else:
+        return
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    names = ", ".join(f"`{name}`" for name in list(value)[:SHOWN])
+    raise UserError(
+        f"{path} is a single JSON object with the fields {names}; write one object per line, or a JSON list of them"
+    )
 
 
 def read_list(path: Path, text: str) -> list[Any]:
@@ -133,8 +157,10 @@ def read_list(path: Path, text: str) -> list[Any]:
 
 
 def read_table(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a CSV file by line; the first line names the columns."""
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    """The rows of a CSV file by line; the first line names the columns, and shows what parts them: , ; or a tab."""
+    head = text.lstrip().partition("\n")[0]
+    parted_by = max(",;\t", key=head.count)  # Excel writes semicolons where commas are in numbers
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=parted_by)
     try:
         for row in reader:
             yield reader.line_num, {name: value for name, value in row.items() if name is not None}
