@@ -22,6 +22,10 @@ def test_help_goes_to_stdout_with_every_flag_and_an_example(run, verb: str) -> N
     assert [flag for flag in flags(VERBS[verb]) if flag not in out and flag not in positional] == []
 
 
+def test_help_and_a_verb_is_the_help_of_the_verb(run) -> None:
+    assert run("help", "list") == run("list", "--help")
+
+
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_every_example_is_a_command_that_parses(verb: str) -> None:
     examples = [line.strip() for line in (VERBS[verb].__doc__ or "").splitlines() if "example:" in line]

@@ -103,6 +103,21 @@ def test_a_trace_has_every_prompt_with_every_sampler(run, denoiser: Path, order:
         assert found["probability"] == pytest.approx(trace.probability, abs=1e-4)
 
 
+def test_a_trace_takes_the_place_of_no_other_file(run, denoiser: Path, tmp_path: Path) -> None:
+    command = ["sample", "--denoiser", denoiser, "--budget", 2, "What is 1 plus 2?", "--trace"]
+    (tmp_path / "thesis.tex").write_text("years of work")
+    code, out, err = run(*command, tmp_path / "thesis.tex")
+    assert (code, out) == (2, "")
+    assert "thesis.tex would replace a file that is no trace of unmask, so it is spared" in err
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    code, out, err = run(*command, tmp_path)
+    assert (code, out) == (2, "")
+    assert "is a folder; name a file" in err
+    (tmp_path / "empty.json").touch()
+    for _ in range(2):
+        assert run(*command, tmp_path / "empty.json").code == 0
+
+
 def test_a_trace_says_how_probable_what_was_drawn_is(run, denoiser: Path, tmp_path: Path) -> None:
     command = ["sample", "--denoiser", denoiser, "--budget", 2, "--temperature", 1, "--trace", tmp_path / "t.json"]
     assert run(*command, "What is 1 plus 2?").code == 0

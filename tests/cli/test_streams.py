@@ -115,6 +115,26 @@ def test_each_answer_is_out_before_the_next_batch(run, denoiser: Path, monkeypat
     assert "2 of 5 responses are finished" in err
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_answers_come_in_the_order_of_the_prompts_however_long_they_are(
+    run, denoiser: Path, monkeypatch, batch: int
+) -> None:
+    """The longest came last, so that those after it were held back until the end."""
+    from unmask.samplers import generate
+
+    seen: list[int] = []
+    before = generate.decode_canvas
+
+    def counted(*arguments, **options):
+        seen.append(len(sys.stdout.getvalue().splitlines()))
+        return before(*arguments, **options)
+
+    monkeypatch.setattr(generate, "decode_canvas", counted)
+    prompts = [f"What is {'1 plus ' * (5 - number)}2?" for number in range(5)]
+    assert run("sample", "--denoiser", denoiser, "--budget", 1, "--batch", batch, *prompts).code == 0
+    assert seen == list(range(0, 5, batch))
+
+
 @pytest.mark.parametrize("name", ["x\\[/foo]", "[bold]x", "a\x1b[31mb", "[/]"])
 def test_a_name_that_looks_like_markup_is_shown_as_it_is(run, tmp_path: Path, name: str) -> None:
     header = {"format": "unmask-records", "version": 1, "config": {"task": "t", "split": "test"}}
@@ -136,3 +156,55 @@ def test_too_many_threads_are_refused(refused, denoiser: Path) -> None:
 
 def test_an_escape_in_an_error_does_not_reach_the_terminal(refused) -> None:
     assert "\x1b" not in refused("sample", "--denoiser", "./\x1b[31mno", "--budget", 1, "What?")
+
+
+def shell(line: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """`unmask WORDS` with what a shell makes of `line` behind it, which may close streams."""
+    command = f'exec "$@" {line}'
+    return subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable, "-m", "unmask", *map(str, words)],
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_what_is_asked_for_is_not_lost_on_a_closed_stdout(denoiser: Path) -> None:
+    for words in (["list", "samplers"], ["sample", "--denoiser", denoiser, "--budget", 1, "--json", "What?"]):
+        ran = shell(">&-", *words)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert ran.stderr == "error: stdout is closed, and this command answers there; send it to a file instead\n"
+
+
+@pytest.mark.slow
+def test_words_for_people_do_not_end_up_in_the_answers_where_stderr_is_closed(denoiser: Path) -> None:
+    words = ["sample", "--denoiser", denoiser, "--budget", 1, "--json", "What is 1 plus 2?"]
+    assert shell("2>&-", *words).stdout == shell("", *words).stdout
+    assert shell("2>&-", "list", "smaplers").stdout == ""
+
+
+@pytest.mark.slow
+def test_a_closed_stdin_is_one_sentence(denoiser: Path) -> None:
+    ran = shell("<&-", "sample", "--denoiser", denoiser, "--budget", 1, "-")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("error: stdin is closed, and `-` reads prompts from there")
+
+
+@pytest.mark.slow
+def test_no_file_gets_the_number_of_a_closed_stream(run, sums: Path, denoiser: Path, tmp_path: Path) -> None:
+    """The records file would be the next one that is opened, and what is printed would go into it."""
+    words = ["bench", "--denoiser", denoiser, "--task", "jsonl", "--data", sums, "--samplers", "iid", "--budgets", 2]
+    words += ["--count", 3, "--json"]
+    for name, line in (("open", ""), ("closed", "<&- 2>&-")):
+        assert shell(line, *words, "--out", tmp_path / name).returncode == 0
+    one, other = (
+        [{**json.loads(text), "seconds": 0, "asked": 0} for text in (tmp_path / name / "records.jsonl").open()]
+        for name in ("open", "closed")
+    )
+    assert one == other
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_a_full_stdout_is_one_sentence() -> None:
+    ran = shell(">/dev/full", "list", "samplers")
+    assert (ran.returncode, ran.stderr) == (2, "error: No space left on device\n")

@@ -5,11 +5,21 @@ import stat
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from unmask.core.errors import UserError
-from unmask.core.files import open_held, read_json, replacing, replacing_folder, says, write_json, write_text
+from unmask.core.files import (
+    is_stream,
+    open_held,
+    read_json,
+    replacing,
+    replacing_folder,
+    says,
+    write_json,
+    write_text,
+)
 
 
 def full_disk(*args, **kwargs):
@@ -38,6 +48,32 @@ def test_what_is_written_takes_the_place_of_the_old(tmp_path):
     write_text(path, "two: ½")
     assert path.read_text(encoding="utf-8") == "two: ½"
     assert names(path.parent) == ["file.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name")
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_text(pipe, "one")
+    assert os.read(reader, 100) == b"one"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert names(tmp_path) == ["pipe"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev and /proc")
+def test_names_that_the_system_has_for_streams_are_known(tmp_path):
+    """As root a name in /dev was replaced by a file, for every process of the machine."""
+    (tmp_path / "file").write_text("")
+    with open(tmp_path / "file") as file:
+        assert is_stream(Path(f"/dev/fd/{file.fileno()}"))
+        assert is_stream(Path(f"/proc/self/fd/{file.fileno()}"))
+    assert is_stream(Path("/dev/null"))
+    assert not any(map(is_stream, (tmp_path, tmp_path / "file", tmp_path / "none", Path("/dev/shm"))))
+    before = os.stat("/dev/null")
+    write_text(Path("/dev/null"), "gone")
+    assert os.path.samestat(os.stat("/dev/null"), before)
 
 
 def test_json_survives_the_way_to_disk_and_back(tmp_path):

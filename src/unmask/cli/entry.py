@@ -1,10 +1,13 @@
 """Where a process begins: from here on Ctrl-C, and being told to end, are answered in a line. Imports nothing slow."""
 
+import errno
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 ENDING = ("SIGTERM", "SIGHUP")  # where there are such
@@ -25,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if own:
             watch_signals()
+            replace_closed()
         from unmask.cli.main import main as run
 
         return run(arguments)
@@ -33,6 +37,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if own:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done and said
+
+
+class Closed(io.TextIOBase):
+    """In the place of a stdout that was closed before we began: what was asked for may not get lost without a word."""
+
+    def write(self, text: str) -> int:
+        """There is nowhere to write it."""
+        raise OSError(errno.EBADF, "stdout is closed, and this command answers there; send it to a file instead")
+
+
+def replace_closed() -> None:
+    """Have something in the place of streams that are closed, or a file that is opened next gets the number of one."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = Closed()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # as long as the process
 
 
 def watch_signals() -> None:
@@ -65,7 +90,8 @@ def is_importing(frame: FrameType | None) -> bool:
 
 def stopped(error: KeyboardInterrupt, more: str = "") -> int:
     """Say so, and what the person can do now; the exit code."""
-    print(words(error) + (f"; {more}" if more else ""), file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal it would be said on may be what went away
+        print(words(error) + (f"; {more}" if more else ""), file=sys.stderr, flush=True)
     return code(error)
 
 

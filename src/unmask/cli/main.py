@@ -67,17 +67,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"error{of_process()}: {' '.join(str(error).split())}")
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
+        give_up_stdout()
         return BROKEN_PIPE
     except KeyboardInterrupt as error:
         return stopped(error, getattr(command, "when_stopped", ""))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         say(f"error: {where}{error.strerror or error}")
+        give_up_stdout()
         return 2
     except SystemExit as ended:  # --help
         return int(ended.code or 0)
     return 0
+
+
+def give_up_stdout() -> None:
+    """Let what cannot be written go, or Python complains once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def leave_processes() -> None:
@@ -95,6 +104,8 @@ def of_process() -> str:
 
 def find_command(words: Sequence[str]) -> Command | None:
     """The verb that comes first with its arguments; None where the answer was printed already."""
+    if len(words) > 1 and words[0] == "help":
+        words = [words[1], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         if not words:
             say(usage())

@@ -103,6 +103,8 @@ class Sample:
 
             make_cache(self.cache)
         check_beside(self.beside, self.name, self.trace)
+        if self.trace is not None:
+            check_trace_path(self.trace)
 
     def run(self) -> None:
         """Decode, and print."""
@@ -209,6 +211,23 @@ def check_beside(beside: Sequence[str], name: str, trace: Path | None) -> None:
         raise UserError(f"the trace would have `{twice}` twice; name each sampler once")
 
 
+def check_trace_path(path: Path) -> None:
+    """Raise UserError where the trace would take the place of something else."""
+    from unmask.core.files import is_stream
+    from unmask.samplers.trace import FORMAT
+
+    if path.is_dir():
+        raise UserError(f"--trace {path} is a folder; name a file, e.g. {path / 'trace.json'}")
+    if not path.exists() or is_stream(path):
+        return
+    with open(path, "rb") as file:
+        start = file.read(4096)
+    if start and FORMAT.encode() not in start:
+        raise UserError(
+            f"--trace {path} would replace a file that is no trace of unmask, so it is spared; choose another name"
+        )
+
+
 class Answers:
     """Responses as they are finished, shown in the order of their prompts: a context manager.
 
@@ -259,6 +278,8 @@ def read_prompts(words: tuple[str, ...]) -> list[str]:
 
 def read_stdin() -> str:
     """All of stdin, UTF-8 unless a mark at its beginning says otherwise, whatever this machine would take it for."""
+    if sys.stdin is None:
+        raise UserError("stdin is closed, and `-` reads prompts from there; send them in: `... - < questions.txt`")
     bits = getattr(sys.stdin, "buffer", None)
     return sys.stdin.read() if bits is None else decode_text(bits.read(), "stdin")
 

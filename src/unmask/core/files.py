@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 from unmask.core.errors import UserError
@@ -19,9 +21,16 @@ if sys.platform != "win32":
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file for `path`; on success it takes the place of `path`, on failure it is removed.
 
-    It lies in a new folder of its own, with whatever a library puts beside it while it writes.
+    It lies in a new folder of its own, with whatever a library puts beside it while it writes. A pipe or a device, as
+    /dev/stdout is, stays what it is, and is written to.
     """
     try:
+        if is_stream(path):
+            with TemporaryDirectory() as elsewhere:
+                yield (temporary := Path(elsewhere) / (path.name or "stream"))
+                with open(temporary, "rb") as written, open(path, "wb") as stream:
+                    shutil.copyfileobj(written, stream)
+            return
         with temporary_folder(path) as folder:
             temporary = folder / path.name
             yield temporary
@@ -30,6 +39,14 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
     except OSError as error:
         raise could_not_write(path, error) from error
+
+
+def is_stream(path: Path) -> bool:
+    """Whether `path` is a pipe or a device, or a name that the system has for one."""
+    if not path.exists() or path.is_dir():
+        return False
+    folder = path.parent.resolve()
+    return not path.is_file() or folder == Path("/dev") or Path("/proc") in folder.parents
 
 
 @contextmanager
