@@ -43,6 +43,12 @@ COMMANDS = [
     ("sample --denoiser wordprb --budget 2 hi", "unknown denoiser `wordprb`. Did you mean `wordprob`?"),
     ("sample --denoiser ./nowhere --budget 2 hi", "there is no folder ./nowhere"),
     ("sample --denoiser {denoiser} --budget 0 hi", "--budget must be at least 1, got 0"),
+    ("sample --denoiser {denoiser} --budget 99999999999999999999 hi", "at least 1 and at most 2147483647"),
+    ("sample --denoiser {denoiser} --budget 2 hi --sampler margin:block=99999999999999999999", "at most 2147483647"),
+    ("sample --denoiser {denoiser} --budget 2 hi --sampler margin:block=8,block=9", "has the option `block` twice"),
+    ("sample --denoiser {denoiser} --budget 2 hi --sampler MARGIN", "Did you mean `margin`?"),
+    ("sample --denoiser {denoiser} --budget 2 hi --device meta", "no device `meta` on this machine"),
+    ("bench --denoiser {denoiser} --task jsonl --data {sums} --seeds -1 --out {out}", "--seeds must be at least 0"),
     ("sample --denoiser {denoiser} --budget x hi", "--budget: expected a whole number, got `x`"),
     ("sample --denoiser {denoiser} --budget 2", "there is no prompt"),
     ("sample --denoiser {denoiser} --budget 2 hi --sampler margn", "unknown sampler `margn`. Did you mean `margin`?"),
@@ -69,7 +75,12 @@ COMMANDS = [
     ("bench --denoiser {denoiser} --task jsonl --data {sums} --sweep threshold.level=1:0:1 --out {out}", "never gets"),
     ("bench --denoiser {denoiser} --task jsonl --data {sums} --against margn --out {out}", "Did you mean `margin`?"),
     ("bench --denoiser {denoiser} --task jsonl --data {sums} --retention-from {out} --out {out}", "there is no"),
+    ("sample --denoiser {denoiser} --budget 2 --json=true hi", "--json takes no value, got `true`"),
+    ("sample --denoiser {denoiser} --budget 2 --json=false hi", "--json takes no value, got `false`"),
+    ("exact --jobs 100000 --families gate", "--jobs must be from 1 to "),
     ("bench --verify {out}", "there is no"),
+    ("bench --denoiser {denoiser} --task jsonl --data {sums} --orders =x --out {out}", "--orders `=x`: write DIR or"),
+    ("bench --denoiser {denoiser} --task jsonl --data {sums} --orders x= --out {out}", "--orders `x=`: write DIR or"),
     ("compare {sums} {out}", "there is no"),
     ("view {out}", "there is no"),
     ("view {sums}", "there is nothing to view in"),
@@ -96,6 +107,27 @@ def test_no_verb_shows_the_usage_and_fails(run) -> None:
     assert (code, out) == (2, "")
     assert "usage: unmask VERB" in err
     assert "error: no verb given" in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["fit", "--task", "wordprob", "--preset", "tiny", "--out", ""],
+        ["fit", "--task", "wordprob", "--preset", "tiny", "--out="],
+        ["bench", "--denoiser", "wordprob", "--task", "wordprob", "--out", ""],
+        ["exact", "--quick", "--out", ""],
+        ["sample", "--denoiser", "", "--budget", "2", "hi"],
+        ["sample", "--denoiser", "wordprob", "--budget", "2", "--order", "", "hi"],
+        ["learn", "--denoiser", "wordprob", "--task", "jsonl", "--data", "", "--out", "x"],
+    ],
+)
+def test_a_variable_of_the_shell_that_is_not_set_is_not_the_folder_one_is_in(
+    refused, tmp_path: Path, monkeypatch, command: list[str]
+) -> None:
+    """`--out "$OUT"` without OUT was `.`, and an empty folder was filled."""
+    monkeypatch.chdir(tmp_path)
+    assert "is given an empty text; is it a variable of the shell that is not set?" in refused(*command)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("prompt", ["", "  "])

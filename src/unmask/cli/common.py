@@ -233,6 +233,9 @@ def flags(kind: type[Any]) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name in names]
 
 
+MAY_BE_EMPTY = ("--stop",)  # says itself why not
+
+
 def check_flags(kind: type[Any], verb: str, arguments: Sequence[str]) -> None:
     """Raise UserError on a flag that `verb` has not got, with what does the same there or the nearest it has."""
     known = flags(kind)
@@ -241,6 +244,11 @@ def check_flags(kind: type[Any], verb: str, arguments: Sequence[str]) -> None:
     for place, word in enumerate(given):
         flag = word.partition("=")[0].replace("_", "-")
         before = given[place - 1] if place else ""
+        empty = before if not word and before not in switches else flag if word == f"{word.partition('=')[0]}=" else ""
+        if empty in known and empty not in MAY_BE_EMPTY:
+            raise UserError(f"{empty} is given an empty text; is it a variable of the shell that is not set?")
+        if flag in switches and "=" in word:  # tyro would take the value for a prompt
+            raise UserError(f"{flag} takes no value, got `{word.partition('=')[2]}`: it is there or it is not")
         if re.match(r"-[A-Za-z]", word) and word != "-h" and (before in switches or not before.startswith("-")):
             raise UserError(f"`unmask {verb}` has no flag `{word}`. {short(word, known)} hint: `unmask {verb} --help`")
         if flag.startswith("--") and flag not in (*known, "--help") and not flag.startswith("--tyro-"):

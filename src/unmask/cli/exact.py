@@ -1,6 +1,7 @@
 """`unmask exact`: the suite where the best order is known, and how close a learner comes to it."""
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -96,6 +97,7 @@ class Exact:
         check_number("--instances", self.instances, 1, 1_000)
         check_number("--seconds", self.seconds, 0.1)
         check_number("--jobs", self.jobs, 1)
+        check_number("--jobs", self.jobs, 1, max(256, os.cpu_count() or 1))  # each is a process
         check_number("--seed", self.seed, 0)
         if self.updates is not None:
             check_number("--updates", self.updates, 1)
@@ -164,7 +166,7 @@ def measured(jobs: Sequence[Job], processes: int) -> "Iterator[Cell]":
         finally:
             torch.set_num_threads(threads)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(processes, max(len(jobs), 1)), mp_context=get_context("spawn")) as pool:
         with ignoring_interrupts():  # what is started ignores them too: one answer to Ctrl-C is enough
             waiting: list[Future[Cell]] = [pool.submit(run_job, job) for job in jobs]
         try:

@@ -21,7 +21,9 @@ def load_orders(words: tuple[str, ...], device: str) -> "dict[str, LearnedOrder]
         if not equals:
             named = folder.resolve().parent if folder.name == "order" else folder.resolve()
             label = "learned" if len(words) == 1 else named.name
-        if not label or label in found:
+        if not label or not path:
+            raise UserError(f"cannot read --orders `{word}`: write DIR or LABEL=DIR")
+        if label in found:
             raise UserError(f"two orders cannot both be called `{label}`: write --orders LABEL=DIR")
         found[label] = load_order(folder, device)
     return found

@@ -11,6 +11,8 @@ def check_device(name: str | torch.device) -> None:
         device = torch.device(name)
         if device.type != "mps":  # whose answer is the same wherever it is asked for
             torch.empty(0, device=device)
+        if device.type == "meta":  # it is everywhere, and computes nothing
+            raise RuntimeError
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"no device `{name}` on this machine; found {', '.join(usable())}") from error
     check_float64(device)

@@ -43,7 +43,10 @@ def parse_spec(text: str) -> Spec:
         if not equals or not key.strip() or not value.strip():
             example = f"{name}:level=0.7"
             raise UserError(f"cannot read option `{item}` of `{text}`: write key=value, e.g. `{example}`")
-        options[key.strip().replace("-", "_")] = parse_value(value.strip())
+        key = key.strip().replace("-", "_")
+        if key in options:
+            raise UserError(f"`{text}` has the option `{key}` twice; give it once")
+        options[key] = parse_value(value.strip())
     return Spec(name.strip(), options)
 
 
@@ -70,6 +73,7 @@ def check_name(name: str, choices: Iterable[str], kind: str, hint: str = "", poi
     hint = f" hint: `{hint}`" if hint else ""
     if pointer is not None:
         raise UserError(f"unknown {kind} `{name}`. What others call so is {pointer}.{hint}")
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    written = {each.lower(): each for each in known}  # whatever the case it is asked for in
+    close = [written[each] for each in difflib.get_close_matches(name.lower(), written, n=1, cutoff=0.5)]
     meant = f" Did you mean `{close[0]}`?" if close else ""
     raise UserError(f"unknown {kind} `{name}`.{meant} Choices: {', '.join(sorted(known))}.{hint}")

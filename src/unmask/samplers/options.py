@@ -14,6 +14,7 @@ from dataclasses import field, fields
 from typing import Any, NamedTuple
 
 from unmask.core.errors import UserError
+from unmask.core.typed import LARGEST, brief
 
 COLDEST = 1e-100  # of temperatures: float32 logits, up to 3e38, divided by it are far from the end of float64
 
@@ -85,9 +86,11 @@ def check_temperature(option: str, value: Any) -> None:
 
 
 def check_whole(option: str, value: object, low: int) -> None:
-    """Raise UserError unless `value` is a whole number from `low`."""
+    """Raise UserError unless `value` is a whole number from `low` that 32 bits hold."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise UserError(f"{option} must be {_whole(low)}, got {value}")
+        raise UserError(f"{option} must be {_whole(low)}, got {brief(value)}")
+    if value > LARGEST:
+        raise UserError(f"{option} must be {_whole(low)} and at most {LARGEST}, got {brief(value)}")
 
 
 def check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
@@ -110,8 +113,10 @@ def check_path(option: str, value: object) -> None:
 
 def check_answer(option: str, value: object) -> None:
     """Raise UserError unless `value` is "all" or a whole number from 1."""
-    if value != "all" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise UserError(f"{option} must be all or {_whole(1)}, got {value}")
+    if value == "all":
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST:
+        raise UserError(f"{option} must be all or {_whole(1)}, got {brief(value)}")
 
 
 def _field(default: object, valid: Valid) -> Any:
