@@ -301,3 +301,14 @@ def test_a_save_that_fails_halfway_leaves_the_old_folder_and_nothing_else(saved,
 def test_an_error_of_the_weights_library_on_writing_is_one_of_the_disk(denoiser):
     with pytest.raises(OSError, match="No such file"):
         folder_module.write_weights("/nowhere/at/all", {"a": torch.zeros(1)}, {})
+
+
+@pytest.mark.parametrize("name", ["rope_base", "norm_eps", "heads", "tied"])
+def test_an_entry_that_was_lost_is_not_filled_with_its_default(saved, name):
+    """Which would be another network, most often of the same shapes."""
+    path = saved / "config.json"
+    config = json.loads(path.read_text())
+    del config["network"][name]
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match=f"has a network that cannot be: it has no `{name}`"):
+        load_folder(saved)

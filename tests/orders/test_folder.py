@@ -238,3 +238,23 @@ def test_an_order_is_found_at_home_by_its_address_and_on_the_hub(saved, monkeypa
     for name in ("someone/order", "https://huggingface.co/someone/order/tree/v2"):
         load_order(name)
     assert asked == [("someone/order", None), ("someone/order", "v2")]
+
+
+@pytest.mark.parametrize("lost", ["kind", "level"])
+def test_a_rule_that_lost_an_entry_is_not_filled_with_its_default(saved, lost):
+    path = saved / "config.json"
+    config = json.loads(path.read_text())
+    budget, rule = next(iter(config["rules"].items()))
+    del rule[lost]
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match=f"decode rules that cannot be: that of budget {budget} has no {lost}"):
+        load_order(saved)
+
+
+def test_a_policy_that_lost_an_entry_is_not_filled_with_its_default(saved):
+    path = saved / "config.json"
+    config = json.loads(path.read_text())
+    del config["policy"]["heads"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match="has a policy that cannot be: it has no `heads`"):
+        load_order(saved)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from unmask.core.errors import UserError
+from unmask.core.typed import brief
 from unmask.denoisers.checkpoint import PICKLED
 
 HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com")
@@ -93,7 +94,8 @@ def local_path(name: str) -> Path:
     try:
         return snapshot(path) if (path / "snapshots").is_dir() else path
     except (OSError, ValueError) as error:  # too long a name, or a sign no name has
-        raise UserError(f"{name!r} cannot be a path: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{brief(name)} cannot be a path: {why}") from error
 
 
 def snapshot(folder: Path) -> Path:

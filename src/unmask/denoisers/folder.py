@@ -1,8 +1,8 @@
 """A denoiser on disk: config.json, model.safetensors, tokenizer.json, codec.json and a README.md as its card."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -239,14 +239,23 @@ def read_card(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     return card
 
 
-def read_config(path: Path, config: dict[str, Any], entry: str, kind: type[Config]) -> Config:
-    """The dataclass `kind` from `config[entry]`. Raises UserError naming the file `path` if it does not fit."""
+def read_config(
+    path: Path, config: dict[str, Any], entry: str, kind: type[Config], later: Collection[str] = ()
+) -> Config:
+    """The dataclass `kind` from `config[entry]`. Raises UserError naming the file `path` if it does not fit.
+
+    later: fields that older files lack, besides those marked `NEW`.
+    """
     values = config.get(entry)
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged: it has no `{entry}`; copy it again from where it came")
     unknown = set(values) - set(signature(kind).parameters)
     if unknown:
         raise UserError(f"{path} has unknown {entry} entries {sorted(unknown)}")
+    # all are written always; one that was lost would be another network, but for those that older files lack
+    known = [each for each in fields(kind) if "since" not in each.metadata]  # type: ignore[arg-type]
+    if lost := [f"`{each.name}`" for each in known if each.name not in {*values, *later}]:
+        raise UserError(f"{path} has a {entry} that cannot be: it has no {', '.join(lost[:3])}; copy it again")
     try:
         return build(kind, values)
     except UserError as error:

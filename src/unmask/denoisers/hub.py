@@ -19,7 +19,15 @@ from unmask.core.files import read_json
 from unmask.core.registry import check_name
 from unmask.denoisers.adapter import adapter_in, base_name, merge, merge_own
 from unmask.denoisers.address import FILES, local_path, looks_like_path, repository_of
-from unmask.denoisers.checkpoint import ADAPTER_CONFIG, PICKLED, WHOLE, Checkpoint, Stored, open_checkpoint
+from unmask.denoisers.checkpoint import (
+    ADAPTER_CONFIG,
+    PICKLED,
+    WHOLE,
+    Checkpoint,
+    Stored,
+    open_checkpoint,
+    without_outer,
+)
 from unmask.denoisers.codec import check_template
 from unmask.denoisers.folder import TextDenoiser, load_folder
 from unmask.denoisers.foreign import load_checkpoint
@@ -83,7 +91,7 @@ def find_checkpoint(name: str) -> Checkpoint:
         folder = fetch(repository.name, repository.revision, [each for each in FETCHED if "safetensors" not in each])
         if not (folder / ADAPTER_CONFIG).is_file():
             config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-            return Checkpoint(folder, config, _headers(*repository))
+            return Checkpoint(folder, config, without_outer(_headers(*repository)))
     path = find_path(name)
     if is_own(path):
         adapter_in(path)

@@ -88,7 +88,7 @@ def load_order(folder: str | Path, device: str = "cpu") -> LearnedOrder:
         )
     if extra := sorted(set(config) - {"format", "version", "policy", "rules", "card"}):
         raise UserError(f"{path} has unknown entries {extra}; it is of another version")
-    shape = read_config(path, config, "policy", PolicyConfig)
+    shape = read_config(path, config, "policy", PolicyConfig, later=("components", "codes"))
     rules, card = read_rules(path, config.get("rules")), read_card(path, config)
     file = folder / "model.safetensors"
     weights = read_weights(file)
@@ -115,8 +115,10 @@ def read_rules(path: Path, rules: Any) -> dict[int, DecodeRule]:
     """The decode rule of each budget, from what stands in the file `path`."""
     try:
         found = {int(budget): DecodeRule.from_dict(rule) for budget, rule in rules.items()}
-        for rule in found.values():
+        for budget, rule in found.items():
             check_fields(rule)
+            if lost := {"kind", "level"} - rules[str(budget)].keys():  # always written
+                raise ValueError(f"that of budget {budget} has no {', '.join(sorted(lost))}")
         if found and min(found) < 1:
             raise ValueError(f"a budget of {min(found)}")
         return found
