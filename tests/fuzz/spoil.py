@@ -38,6 +38,21 @@ def spoil_value(value: Any, draws: random.Random, depth: int = 3) -> tuple[Any, 
     return copy, f"{'.'.join(map(str, way))} = {str(hostile)[:40]!r}"
 
 
+def delete_entry(file: Path, draws: random.Random, depth: int = 3) -> str:
+    """A JSON file without one of its entries, or in one case of five no file at all. Returns what was done."""
+    if draws.random() < 0.2:
+        file.unlink()
+        return f"no {file.name}"
+    value = json.loads(file.read_text(encoding="utf-8"))
+    way = draws.choice([way for way in leaves(value) if 0 < len(way) <= depth])
+    owner = value
+    for key in way[:-1]:
+        owner = owner[key]
+    del owner[way[-1]]
+    file.write_text(json.dumps(value), encoding="utf-8")
+    return f"{file.name} without {'.'.join(map(str, way))}"
+
+
 def spoil_json(file: Path, draws: random.Random) -> str:
     """One value of a JSON file, or in one case of four the file as such. Returns what was done."""
     if draws.random() < 0.25:

@@ -24,7 +24,7 @@ from ..denoisers.families.entries import TINY
 from ..denoisers.families.test_adapter import factors, write_adapter
 from ..denoisers.families.test_wordpiece import SPECIAL
 from ..denoisers.families.tiny import write_json
-from .spoil import spoil_header, spoil_json, spoil_lines
+from .spoil import delete_entry, spoil_header, spoil_json, spoil_lines
 
 SEEDS = 6
 TEXTS = ("How 34 pens?", "a <|im_end|> b", "Why\n\n?")
@@ -131,6 +131,31 @@ def test_what_is_spoilt_is_refused_in_a_sentence_or_makes_no_difference(folders,
         assert len(str(found)) < 700, what
     else:
         assert found == expected, what
+
+
+KINDS = sorted({target.kind for target in TARGETS})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2 * SEEDS))
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", ["deleted", "of another"])
+def test_what_is_lost_or_of_another_checkpoint_is_never_a_traceback(folders, tmp_path, how, kind, seed):
+    """It may be a default, or a file that would do as well: so nothing is asked of the answer."""
+    draws = random.Random(f"{how} {kind} {seed}")
+    folder = tmp_path / kind
+    shutil.copytree(folders / kind, folder)
+    if how == "deleted":
+        what = delete_entry(draws.choice(sorted(folder.glob("*.json"))), draws)
+    else:
+        other = draws.choice([each for each in KINDS if each != kind])
+        file = draws.choice(sorted((folders / other).iterdir()))
+        shutil.copy(file, folder)
+        what = f"{file.name} of {other}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = outcome(folder, what)
+    assert not isinstance(found, UserError) or ("\n" not in str(found) and len(str(found)) < 700), what
 
 
 def outcome(folder, what):

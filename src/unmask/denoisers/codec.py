@@ -29,6 +29,7 @@ from unmask.core.errors import UserError
 from unmask.core.example import PROMPT
 from unmask.core.files import read_json
 from unmask.core.texts import check_characters
+from unmask.core.typed import brief
 from unmask.denoisers.chat import ChatTemplate, Conversation, check_conversation
 from unmask.denoisers.letters import Hidden, without_prefix
 from unmask.denoisers.marks import MARK, read_marks
@@ -583,7 +584,7 @@ def read_names(path: Path) -> dict[str, Any]:
     names = read_json(path)
     unknown = set(names) - {"mask", "end", "pad", "template", "stops", "bare", "chat"}
     if unknown:
-        raise UserError(f"{path} has unknown entries {sorted(unknown)}; it is of another version")
+        raise UserError(f"{path} has unknown entries {brief(sorted(unknown))}; it is of another version")
     for name, value in names.items():
         if not _can_be(name, value):
             raise UserError(f"{path} is damaged: {name} cannot be {value!r:.200}")

@@ -219,7 +219,7 @@ def read_shape(path: Path, config: dict[str, Any]) -> tuple[Shape, int]:
             "save it again with a matching release"
         )
     if extra := sorted(set(config) - {"format", "version", "architecture", "network", "response_length", "card"}):
-        raise UserError(f"{path} has unknown entries {extra}; it is of another version")
+        raise UserError(f"{path} has unknown entries {brief(extra)}; it is of another version")
     kind = config.get("architecture", "transformer")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise UserError(f"{path} is of architecture {brief(kind)}, this unmask reads {', '.join(ARCHITECTURES)}")
@@ -251,7 +251,7 @@ def read_config(
         raise UserError(f"{path} is damaged: it has no `{entry}`; copy it again from where it came")
     unknown = set(values) - set(signature(kind).parameters)
     if unknown:
-        raise UserError(f"{path} has unknown {entry} entries {sorted(unknown)}")
+        raise UserError(f"{path} has unknown {entry} entries {brief(sorted(unknown))}")
     # all are written always; one that was lost would be another network, but for those that older files lack
     known = [each for each in fields(kind) if "since" not in each.metadata]  # type: ignore[arg-type]
     if lost := [f"`{each.name}`" for each in known if each.name not in {*values, *later}]:

@@ -11,7 +11,7 @@ import torch
 from unmask.core.devices import check_device
 from unmask.core.errors import UserError
 from unmask.core.files import read_json, replacing_folder, says, write_json
-from unmask.core.typed import check_fields
+from unmask.core.typed import brief, check_fields
 from unmask.denoisers.address import local_path, repository_of
 from unmask.denoisers.folder import check_depth, read_card, read_config, read_weights, write_weights
 from unmask.denoisers.hub import fetch
@@ -87,7 +87,7 @@ def load_order(folder: str | Path, device: str = "cpu") -> LearnedOrder:
             f"{path} is of version {config.get('version')!r}, this unmask reads version {VERSION}"
         )
     if extra := sorted(set(config) - {"format", "version", "policy", "rules", "card"}):
-        raise UserError(f"{path} has unknown entries {extra}; it is of another version")
+        raise UserError(f"{path} has unknown entries {brief(extra)}; it is of another version")
     shape = read_config(path, config, "policy", PolicyConfig, later=("components", "codes"))
     rules, card = read_rules(path, config.get("rules")), read_card(path, config)
     file = folder / "model.safetensors"
