@@ -75,7 +75,8 @@ def test_a_turn_ends_with_either_end_token(denoiser):
     for token in ("<|im_end|>", "<|endoftext|>"):
         end = codec.tokenizer.token_to_id(token)
         assert codec.decode([*codec.encode("34 pens"), end, *codec.encode("more")]) == "34 pens"
-    assert codec.encode_response("34", 3)[-1] == codec.tokenizer.token_to_id("<|endoftext|>")
+    ends = [codec.tokenizer.token_to_id(token) for token in ("<|im_end|>", "<|endoftext|>")]
+    assert codec.encode_response("34", 4) == [*codec.encode("34"), *ends]
 
 
 def test_a_prompt_is_a_conversation(denoiser):

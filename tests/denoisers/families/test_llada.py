@@ -28,7 +28,9 @@ def test_a_text_is_cut_at_either_end_token(codec, token):
 
 
 def test_what_follows_a_turn_is_filled_with_the_end_of_text(codec):
-    assert codec.encode_response("ab", 5)[2:] == [codec.tokenizer.token_to_id("<|endoftext|>")] * 3
+    turn, text = (codec.tokenizer.token_to_id(name) for name in ("<|eot_id|>", "<|endoftext|>"))
+    assert codec.encode_response("ab", 5)[2:] == [turn, text, text]
+    assert codec.with_template("bare").encode_response("ab", 5)[2:] == [text] * 3
 
 
 def test_content_counts_up_to_either_end_token(checkpoints, monkeypatch):
