@@ -40,6 +40,16 @@ def pages(bench: Path, trace: Path, tmp_path: Path) -> dict[str, Path]:
     return found
 
 
+@pytest.mark.parametrize(("name", "ends"), [("trace", 2), ("report", 1)])
+def test_every_token_that_ends_a_text_is_a_sign_and_no_word(
+    browser: Browser, pages: dict[str, Path], name: str, ends: int
+) -> None:
+    """The records of the report are older and know one."""
+    browser.open(pages[name], 1280)
+    shown = browser.run("[...document.querySelectorAll('.panel:first-child .token.end')].map(e => e.textContent)")
+    assert shown == ["\u220e"] * ends
+
+
 def test_a_trace_plays_step_by_step_with_keys_slider_and_buttons(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["trace"], 1280, fragment="#step=0")
     counts = [browser.run(WRITTEN)]
