@@ -440,7 +440,7 @@ def test_the_chat_template_is_named_and_shown(speaker, text_denoiser) -> None:
         ({"sampler": 0.5}, r"sampler must be a name, got 0\.5"),
         ({"sampler": "margn"}, "Did you mean `margin`"),
         ({"sampler": "threshold:level=2"}, "level must be"),
-        ({"budget": "four"}, "budget must be a whole number of at least 1, got four"),
+        ({"budget": "four"}, "budget must be a whole number of at least 1, got 'four'"),
         ({"budget": 2.5}, "budget must be a whole number"),
         ({"response_length": 0}, "response_length must be"),
         ({"mc_samples": "many"}, "mc_samples must be"),
