@@ -47,7 +47,7 @@ COMMANDS = [
     ("sample --denoiser {denoiser} --budget 2 hi --sampler margin:block=99999999999999999999", "at most 2147483647"),
     ("sample --denoiser {denoiser} --budget 2 hi --sampler margin:block=8,block=9", "has the option `block` twice"),
     ("sample --denoiser {denoiser} --budget 2 hi --sampler MARGIN", "Did you mean `margin`?"),
-    ("sample --denoiser {denoiser} --budget 2 hi --device meta", "no device `meta` on this machine"),
+    ("sample --denoiser {denoiser} --budget 2 hi --device meta", "device `meta` holds shapes and computes nothing"),
     ("bench --denoiser {denoiser} --task jsonl --data {sums} --seeds -1 --out {out}", "--seeds must be at least 0"),
     ("sample --denoiser {denoiser} --budget x hi", "--budget: expected a whole number, got `x`"),
     ("sample --denoiser {denoiser} --budget 2", "there is no prompt"),

@@ -11,11 +11,11 @@ def check_device(name: str | torch.device) -> None:
         device = torch.device(name)
         if device.type != "mps":  # whose answer is the same wherever it is asked for
             torch.empty(0, device=device)
-        if device.type == "meta":  # it is everywhere, and computes nothing
-            raise RuntimeError
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"no device `{name}` on this machine; found {', '.join(usable())}") from error
     check_float64(device)
+    if device.type == "meta":
+        raise UserError(f"device `{name}` holds shapes and computes nothing; use {' or '.join(usable())}")
 
 
 def check_float64(device: str | torch.device) -> None:
