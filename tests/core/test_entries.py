@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
@@ -73,3 +73,28 @@ def test_half_a_line_is_no_line_and_a_long_value_is_cut():
     assert list(lines_of(b"one\n\ntwo\nhal")) == [b"one", b"", b"two"]
     assert list(lines_of(b"half")) == list(lines_of(b"")) == []
     assert len(brief("x" * 1000)) < 80
+
+
+class Told(NamedTuple):
+    kind: Literal["a", "b"]
+    word: str
+    number: int
+    more: list[int] | str | None = None
+    right: bool = True
+
+
+def test_an_entry_like_one_before_is_checked_as_the_first_was():
+    """What fits by its type alone is not looked at again; everything else is, each time."""
+    read = reader(Told, number=at_least(0), word=lambda word: word != "no")
+    right = {"kind": "a", "word": "x", "number": 1, "more": [1], "right": True}
+    assert [read(right), read({**right, "kind": "b"})] == [Told("a", "x", 1, [1]), Told("b", "x", 1, [1])]
+    wrong = {"kind": "c", "word": "no", "number": -1, "more": ["1"], "right": 1}
+    for name, value in wrong.items():
+        with pytest.raises(ValueError, match=f"{name} cannot be"):
+            read({**right, name: value})
+    for number in (2**63, float("nan"), True, None):
+        with pytest.raises(ValueError, match="number cannot be"):
+            read({**right, "number": number})
+    with pytest.raises(ValueError, match="has no word"):
+        read({name: value for name, value in right.items() if name != "word"})
+    assert read({**right, "more": None}).more is None

@@ -9,13 +9,15 @@ What does not fit is a ValueError that names the field; the caller says in which
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from unmask.core.typed import Check, brief, check_of
 
 Kind = TypeVar("Kind")
 
 LARGEST = 2**63 - 1  # of a whole number in a record
+SHAPES = 100  # names and types of entries that a reader remembers
 
 
 def parse(text: str | bytes) -> Any:
@@ -63,10 +65,27 @@ def reader(kind: type[Kind], **more: Check) -> Callable[[Any], Kind]:
     needed = [name for name in names if not _has_default(kind, name)]
     checks = [(name, check_of(hints[name], LARGEST), more.get(name)) for name in names]
     known = set(names)
+    alike: dict[tuple[object, ...], list[tuple[str, Check, Check | None]]] = {}  # by names and types: checks left to do
 
     def read(entry: Any) -> Kind:
         if not isinstance(entry, dict):
             raise ValueError(f"it is {article(entry)}, not an object")
+        shape = (*entry, *map(type, entry.values()))
+        left = alike.get(shape)
+        if left is None:
+            whole(entry)
+            left = [
+                (name, fitting, further)
+                for name, fitting, further in checks
+                if name in entry and not (further is None and _fits_by_type(entry[name], hints[name]))
+            ]
+            if len(alike) < SHAPES:
+                alike[shape] = left
+        for name, fitting, further in left:
+            check(name, entry[name], fitting, further)
+        return kind(**entry)
+
+    def whole(entry: dict[str, Any]) -> None:
         for name in needed:
             if name not in entry:
                 raise ValueError(f"it has no {name}")
@@ -74,12 +93,21 @@ def reader(kind: type[Kind], **more: Check) -> Callable[[Any], Kind]:
             raise ValueError(f"it has an unknown {sorted(entry.keys() - known)[0]}")
         for name, fitting, further in checks:
             if name in entry:
-                value = entry[name]
-                if not fitting(value) or (further is not None and value is not None and not further(value)):
-                    raise ValueError(f"{name} cannot be {brief(value)}")
-        return kind(**entry)
+                check(name, entry[name], fitting, further)
 
     return read
+
+
+def check(name: str, value: Any, fitting: Check, further: Check | None) -> None:
+    """Raise ValueError where a value does not fit a field."""
+    if not fitting(value) or (further is not None and value is not None and not further(value)):
+        raise ValueError(f"{name} cannot be {brief(value)}")
+
+
+def _fits_by_type(value: Any, hint: Any) -> bool:
+    """Whether every value of the type of one that fits does so too: numbers have bounds, and lists contents."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return type(value) in kinds and type(value) in (str, bool, type(None))
 
 
 def _has_default(kind: type[Any], name: str) -> bool:

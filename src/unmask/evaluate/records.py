@@ -83,7 +83,7 @@ class Key(NamedTuple):
     id: str
 
 
-_NUMBERS = re.compile(r"(?:[0-9]{1,9}(?: |$))*")
+_NUMBERS = re.compile(r"(?:[0-9]{1,9}(?: [0-9]{1,9})* ?)?")
 
 
 def _numbers(value: str) -> bool:

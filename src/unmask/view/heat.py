@@ -33,7 +33,8 @@ class StepCounts:
     def add(self, revealed_at: str) -> None:
         """Count an example in: its step by position, as `1 3 3 2`."""
         self.examples += 1
-        waiting = self._waiting.setdefault(len(revealed_at.split()), [])
+        positions = revealed_at.rstrip().count(" ") + 1 if revealed_at else 0
+        waiting = self._waiting.setdefault(positions, [])
         waiting.append(revealed_at)
         if len(waiting) == WAITING:
             self._count()
@@ -42,7 +43,7 @@ class StepCounts:
         for positions, examples in self._waiting.items():
             if not positions or not examples:
                 continue
-            steps = np.array(" ".join(examples).split(), dtype=np.int64)
+            steps = np.fromstring(" ".join(examples), dtype=np.int64, sep=" ")
             most = int(steps.max())
             flat = steps * positions + np.tile(np.arange(positions), len(examples))
             new = np.bincount(flat, minlength=(most + 1) * positions).reshape(-1, positions)
