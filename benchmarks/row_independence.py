@@ -6,7 +6,8 @@
 Everything random is a hash of what it is for, so in exact arithmetic every text is the same. In floating point the
 rounding of a product may depend on the shape of the batch, and may turn a near tie. This counts how often that changes
 a text of the bundled denoiser, on problems of wordprob's validation split, and names each row where it does; with
-`--exact true` the batch is decoded with `decode(..., exact=True)`, where it must never happen.
+`--exact true` the batch is decoded with `decode(..., exact=True)`, where it must never happen, and timed in turns with
+the same batch decoded together. `float32-from-bfloat16` computes in float32 with weights rounded to bfloat16.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from decode_speed import ratio, take_turns
 
 from unmask import load_denoiser
 from unmask.core.files import write_json
@@ -32,6 +34,7 @@ from unmask.tasks import make_task
 from unmask.train.precision import DTYPES
 
 BATCH = 64
+ROUNDED = "float32-from-bfloat16"
 # An option that changes what is computed, beside each sampler's defaults.
 VARIANTS = ("entropy:alg_temp=0.5", "remdm:conf=true", "top-prob:block=16,eot=tail", "top-prob:exit=prophet")
 
@@ -44,11 +47,20 @@ class Texts(NamedTuple):
 
 
 def compare(
-    denoiser: TextDenoiser, texts: Texts, sampler: str, budget: int, order: LearnedOrder | None, exact: bool
+    denoiser: TextDenoiser,
+    texts: Texts,
+    sampler: str,
+    budget: int,
+    order: LearnedOrder | None,
+    exact: bool,
+    repeats: int,
 ) -> dict[str, Any]:
-    """Batch 1 against batch `BATCH`: the share of identical texts, each row that differs, and wall time."""
+    """Batch 1 against batch `BATCH`: the share of identical texts, each row that differs, and wall time.
 
-    def run(prompts: list[str], rows: list[int]) -> list[Generation]:
+    With `exact` also how many times as long it takes, in `repeats` turns.
+    """
+
+    def run(prompts: list[str], rows: list[int], exact: bool = exact) -> list[Generation]:
         unmasker = order if order is not None and sampler == "learned" else sampler
         return decode(denoiser, prompts, sampler=unmasker, budget=budget, batch=BATCH, rows=rows, exact=exact)
 
@@ -60,7 +72,7 @@ def compare(
         for row, one, other in zip(texts.rows, alone, together, strict=True)
         if one.tokens != other.tokens
     ]
-    return {
+    cell = {
         "identical": 1 - len(differing) / len(texts.rows),
         "same_log_prob": sum(one.log_prob == other.log_prob for one, other in zip(alone, together, strict=True))
         / len(texts.rows),
@@ -68,6 +80,22 @@ def compare(
         "seconds_together": time.monotonic() - middle,
         "seconds_alone": middle - began,
     }
+    if exact and repeats:
+        cases = {
+            name: lambda exact=exact: run(texts.prompts, texts.rows, exact)
+            for name, exact in {"exact": True, "plain": False}.items()
+        }
+        taken = take_turns(cases, repeats)
+        cell["times_as_long"] = ratio(taken["exact"], taken["plain"])
+    return cell
+
+
+def load(dtype: str, device: str) -> TextDenoiser:
+    """The bundled denoiser, computing in `dtype`."""
+    denoiser = load_denoiser("wordprob", device=device, dtype=DTYPES["bfloat16" if dtype == ROUNDED else dtype])
+    if dtype == ROUNDED:
+        denoiser.network.float()
+    return denoiser
 
 
 def key_of(cell: dict[str, Any]) -> tuple[object, ...]:
@@ -85,14 +113,15 @@ def main() -> int:
     parser.add_argument("--samplers", nargs="*", default=[*SAMPLERS, *VARIANTS])
     parser.add_argument("--order", type=Path, help="folder of a learned order, measured too, as `learned`")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", nargs="+", choices=list(DTYPES), default=["float32"])
+    parser.add_argument("--dtype", nargs="+", choices=[*DTYPES, ROUNDED], default=["float32"])
     parser.add_argument("--exact", nargs="+", choices=["false", "true"], default=["false"])
+    parser.add_argument("--repeats", type=int, default=3, help="turns in which the exact mode is timed; 0 for none")
     parser.add_argument("--threads", type=int, help="CPU threads; torch's own choice unless given")
     parser.add_argument("--out", type=Path, help="folder that gets record.json")
     given = parser.parse_args()
     if given.threads is not None:
         torch.set_num_threads(given.threads)
-    denoisers = {name: load_denoiser("wordprob", device=given.device, dtype=DTYPES[name]) for name in given.dtype}
+    denoisers = {name: load(name, given.device) for name in given.dtype}
     chosen = first_problems(denoisers[given.dtype[0]], make_task("wordprob"), "validation", given.problems).chosen
     texts = Texts([problem.example.prompt for problem in chosen], [problem.row for problem in chosen])
     order = None if given.order is None else load_order(given.order, given.device)
@@ -110,7 +139,7 @@ def main() -> int:
         cell: dict[str, Any] = {**mode, "sampler": sampler, "budget": budget, "problems": len(texts.rows)}
         if key_of(cell) in done:
             continue
-        cell |= compare(denoisers[mode["dtype"]], texts, sampler, budget, order, mode["exact"])
+        cell |= compare(denoisers[mode["dtype"]], texts, sampler, budget, order, mode["exact"], given.repeats)
         words = f"{mode['dtype']}{', exact' if mode['exact'] else ''}"
         print(
             f"{words:16s} {sampler:28s} T={budget:<3d} identical {cell['identical']:.4f}", file=sys.stderr, flush=True

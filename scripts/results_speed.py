@@ -99,12 +99,15 @@ def render_precision(folder: Path) -> str:
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     cells = {(cell["dtype"], cell["exact"], cell["sampler"]): cell for cell in record["cells"]}
     samplers = list(dict.fromkeys(cell["sampler"] for cell in record["cells"]))
-    heads = (f"`{name}`, {what}" for name in samplers for what in ("same text, %", "same log-probability, %"))
-    lines = [f"| precision | {' | '.join(heads)} |", f"|---|{'---|' * (2 * len(samplers))}"]
+    columns = ("same text, %", "same log-probability, %", "times as long")
+    heads = (f"`{name}`, {what}" for name in samplers for what in columns)
+    lines = [f"| precision | {' | '.join(heads)} |", f"|---|{'---|' * (3 * len(samplers))}"]
     for dtype, exact in dict.fromkeys((cell["dtype"], cell["exact"]) for cell in record["cells"]):
-        found = [cells[dtype, exact, name] for name in samplers]
-        shares = [f"{100 * cell[what]:.1f}" for cell in found for what in ("identical", "same_log_prob")]
-        lines.append(f"| {dtype}{', exact' if exact else ''} | {' | '.join(shares)} |")
+        row: list[str] = []
+        for cell in (cells[dtype, exact, name] for name in samplers):
+            row += [f"{100 * cell[what]:.1f}" for what in ("identical", "same_log_prob")]
+            row.append(spread(cell["times_as_long"]) if "times_as_long" in cell else "")
+        lines.append(f"| {dtype}{', exact' if exact else ''} | {' | '.join(row)} |")
     cell = record["cells"][0]
     where = f"{cell['problems']} problems of `wordprob`, `{record['split']}`, T = {cell['budget']}; batches of 1 and"
     made = f"seed {record['seed']}, commit `{record['commit']}`, torch {record['torch']}, {record['device']}"

@@ -1,10 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from unmask.core.canvas import Canvas
 from unmask.core.draws import Draws, mix, to_unit
+from unmask.core.errors import UserError
 
 
 def blank(rows: int, length: int, **more: torch.Tensor) -> Canvas:
@@ -88,3 +90,15 @@ def test_a_known_draw_stays_what_it_was() -> None:
     # a golden value: runs are reproducible across versions only while this holds
     drawn = Draws(0).uniform(blank(1, 2), "reveal")
     assert drawn.tolist() == [[0.44052306770792427, 0.3578975466385025]]
+
+
+def test_a_seed_is_any_whole_number_and_nothing_else() -> None:
+    """numpy's are of 64 bits, and what a seed is multiplied by is not."""
+    canvas = blank(2, 3)
+    for seed in (5, -3, 2**100):
+        assert torch.equal(Draws(seed).uniform(canvas, "x"), Draws(seed).uniform(canvas, "x"))
+    for seed in (np.int64(5), np.uint8(5)):
+        assert torch.equal(Draws(seed).uniform(canvas, "x"), Draws(5).uniform(canvas, "x"))  # type: ignore[arg-type]
+    for wrong in (1.5, "5", None, torch.tensor(5)):
+        with pytest.raises(UserError, match="seed must be a whole number, got"):
+            Draws(wrong)  # type: ignore[arg-type]

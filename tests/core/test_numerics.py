@@ -58,3 +58,9 @@ def test_even_quota_spends_all_positions_evenly_the_remainder_first(positions: i
     assert sum(quotas) == positions
     assert quotas == sorted(quotas, reverse=True)
     assert max(quotas) - min(quotas) <= 1
+
+
+def test_the_quota_of_any_budget_is_at_least_one_while_something_is_masked() -> None:
+    """The largest budget a canvas holds, too."""
+    masked = torch.ones(3, 5, dtype=torch.bool)
+    assert even_quota(masked, torch.tensor([2**63 - 1, 5, 2])).tolist() == [1, 1, 3]

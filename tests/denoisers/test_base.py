@@ -1,6 +1,7 @@
 """The statistics of a denoiser's answer: what they are, and that nobody pays for what nobody reads."""
 
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -228,3 +229,58 @@ def test_one_look_at_the_vocabulary_says_whether_logits_are_numbers(canvas, logi
     denoised = Denoised(canvas.masked.nonzero(), (ROWS, LENGTH), VOCABULARY, lambda c: runs.append(c) or logits[c])
     assert denoised.top2.shape == (len(logits), 2)
     assert len(passes) == len(runs) == 1
+
+
+def test_what_says_that_it_reads_entropy_has_all_made_in_one_pass_in_any_order(counting, some):
+    denoised, made = counting
+    part = replace(denoised, reads_entropy=True).only(some)
+    assert part.top2.shape == (int(some.sum()), 2)
+    assert part.entropy.shape == (int(some.sum()),)
+    assert made == [int(some.sum())]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_no_uniform_however_large_or_small_writes_an_impossible_token(canvas, logits, share):
+    """Rounded up, the largest would fall behind the last possible one, where an embedding may be padded."""
+    logits[:, 40:] = -torch.inf
+    logits[:, :3] = -torch.inf
+    uniform = torch.full((len(logits),), share, dtype=torch.float64)
+    drawn = Denoised.from_logits(canvas, logits).draw(uniform, 1.0)
+    assert torch.isfinite(logits.gather(1, drawn[:, None])).all()
+
+
+@pytest.mark.parametrize("vocabulary", [2, 3, 20, 333, 5000])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_of_equally_probable_tokens_the_first_is_the_best_as_argmax_has_it(vocabulary, dtype):
+    """`topk` takes any of them, and which one depends on the vocabulary and the device."""
+    generator = torch.Generator().manual_seed(1)
+    coarse = (torch.randn(300, vocabulary, generator=generator) * 2).round().to(dtype)
+    coarse[:3], coarse[3, 1:] = 0, -torch.inf
+    canvas = Canvas.make(torch.zeros(1, 300, dtype=torch.long), torch.ones(1, 300, dtype=torch.bool), 1)
+    best, second = Denoised.from_logits(canvas, coarse).top2_tokens.T
+    assert torch.equal(best, coarse.argmax(-1))
+    without = coarse.float().clamp(min=-1e30).scatter(1, best[:, None], -torch.inf)
+    assert torch.equal(second, without.argmax(-1))
+
+
+def test_what_float32_cannot_tell_apart_as_probabilities_is_told_apart_as_logits():
+    """Over many tokens the log-probabilities of two near logits round to one number; the larger is still the best."""
+    logits = torch.zeros(1, 126_464)
+    logits[0, 7], logits[0, 9] = 1.0, 1.0 + 2**-23
+    canvas = Canvas.make(torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1, dtype=torch.bool), 1)
+    assert float(logits.log_softmax(-1)[0, 7]) == float(logits.log_softmax(-1)[0, 9])
+    assert Denoised.from_logits(canvas, logits).top2_tokens.tolist() == [[9, 7]]
+
+
+@pytest.mark.parametrize(
+    ("logits", "hidden", "message"),
+    [
+        (torch.zeros(36, 1), None, r"at least two tokens, got \[36, 1\]"),
+        (torch.zeros(36, 3, dtype=torch.complex64), None, "logits must be real numbers, got torch.complex64"),
+        (torch.zeros(36, 3), torch.zeros(35, 4), r"hidden must be a tensor \[36, width\].* got \[35, 4\]"),
+        (torch.zeros(36, 3), torch.zeros(36), r"hidden must be a tensor \[36, width\].* got \[36\]"),
+    ],
+)
+def test_logits_and_hidden_states_that_cannot_be_are_refused(canvas, logits, hidden, message):
+    with pytest.raises(UserError, match=message):
+        Denoised.from_logits(canvas, logits, hidden)

@@ -357,3 +357,19 @@ def test_a_reread_changes_with_the_others_and_not_directly_with_the_token_itself
     torch.testing.assert_close(ours[place], theirs[place], rtol=1e-9, atol=1e-9)
     neighbour = [k for k, (r, _) in enumerate(where) if r == row and k != place]
     assert not torch.allclose(ours[neighbour], theirs[neighbour])
+
+
+def test_what_stands_on_padding_or_under_a_mask_may_be_any_number():
+    network, canvas = network_of(SMALL), canvas_of()
+    usual = network(canvas).logits(slice(None))
+    for number in (-100, -1, VOCABULARY, 10**12):
+        other = replace(canvas, tokens=torch.where(canvas.valid & ~canvas.masked, canvas.tokens, number))
+        assert torch.equal(network(other).logits(slice(None)), usual)
+
+
+@pytest.mark.parametrize("token", [-1, VOCABULARY, 10**12])
+def test_a_visible_token_outside_the_vocabulary_is_refused(token):
+    canvas = canvas_of()
+    visible = canvas.valid & ~canvas.masked
+    with pytest.raises(UserError, match=f"the token {token}, and this denoiser has {VOCABULARY}, from 0"):
+        network_of(SMALL)(replace(canvas, tokens=torch.where(visible, token, canvas.tokens)))

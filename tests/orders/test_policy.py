@@ -68,7 +68,7 @@ def test_it_is_told_the_two_most_probable_tokens_by_their_codes_and_without_code
     other = said.top2_tokens.clone()
     other[:, which] += VOCABULARY
     renamed = Denoised.from_logits(canvas, said.logits(slice(None)), said.hidden)
-    renamed.__dict__["_full"] = said._full._replace(top2_tokens=other)
+    renamed.__dict__["_statistics"] = said.statistics(entropy=True)._replace(top2_tokens=other)
     changed = (policy(canvas, renamed).logits - policy(canvas, said).logits).abs().amax(-1) > 1e-6
     assert changed.tolist() == (canvas.unfinished & (codes > 0)).tolist()
 

@@ -1,12 +1,13 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from unmask.core.errors import UserError
 from unmask.core.numerics import top_within_row
+from unmask.samplers import decode_canvas, make_sampler
 from unmask.samplers.base import Selection
-from unmask.samplers.blockwise import Blockwise, split_evenly
+from unmask.samplers.blockwise import Blockwise, BlockwiseEditor, split_evenly
 from unmask.samplers.budgeted import Budgeted
 from unmask.samplers.iid import IID
 from unmask.samplers.threshold import Threshold
@@ -109,3 +110,34 @@ def test_an_even_split_is_in_order_and_gives_the_remainder_first(items, groups):
 def test_a_size_that_is_not_whole_and_positive_is_refused(size):
     with pytest.raises(UserError, match="block must be a whole number of at least 1"):
         Blockwise(TopProb(), size)
+
+
+@pytest.mark.parametrize("name", ["wino", "p2"])
+def test_of_closed_blocks_no_logits_are_made_for_an_editor_either(fixed, name):
+    """Blocks of four of sixteen positions: at most four are ever read at once, masked or written."""
+    case, made = fixed([[0.6, 0.3, 0.1]] * 16), []
+
+    class Rows:
+        def __init__(self, logits):
+            self.logits = logits
+
+        def __call__(self, part):
+            made.append(len(self.logits[part]))
+            return self.logits[part]
+
+        def take(self, index):
+            return Rows(self.logits[index])
+
+    class Counted:
+        def __call__(self, canvas):
+            denoised = case(canvas)
+            return replace(denoised, logits=Rows(denoised.logits(slice(None))))
+
+        def reread(self, canvas, again):
+            return self(canvas.remask(again))
+
+    inner = make_sampler(name)
+    wanted = case.decode(BlockwiseEditor(inner, 4), 12, seed=1)
+    found = decode_canvas(Counted(), case.canvas(12), BlockwiseEditor(inner, 4), seed=1)
+    assert torch.equal(found.revealed_at, wanted.revealed_at)
+    assert max(made) <= 4

@@ -268,3 +268,37 @@ def test_a_learned_order_and_what_is_no_canvas_are_sent_to_where_they_belong():
         decode_canvas(TableDenoiser.of(a_joint()), empty(2, 3, 2), order)
     with pytest.raises(UserError, match="there is no canvas to write, got list"):
         decode_canvas(TableDenoiser.of(a_joint()), ["hello"], TopProb())
+
+
+@pytest.mark.parametrize("stop", [lambda c: c.step, lambda c: [True, False], lambda c: c.masked, lambda c: None])
+def test_a_stop_that_does_not_say_true_or_false_of_each_row_is_refused(stop):
+    """Numbers would be taken for rows."""
+    with pytest.raises(UserError, match=r"`stop` must say true or false of each row, a bool tensor \[2\]"):
+        decode_canvas(TableDenoiser.of(a_joint()), empty(2, 3, 2), TopProb(), stop=stop)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["entropy:eot=defer", "entropy:exit=prophet", "entropy-bounded:eot=tail,block=2", "entropy:eot=defer,pace=true"],
+)
+def test_an_output_head_runs_once_a_position_and_step_whatever_wrappers_read_beside_entropies(spec):
+    made, asked = [], []
+
+    @dataclass(frozen=True)
+    class Rows:
+        logits: torch.Tensor
+
+        def __call__(self, part):
+            made.append(len(self.logits[part]))
+            return self.logits[part]
+
+        def take(self, index):
+            return Rows(self.logits[index])
+
+    def denoiser(canvas):
+        denoised = TableDenoiser.of(a_joint())(canvas)
+        asked.append(len(denoised.where))
+        return replace(denoised, logits=Rows(denoised.logits(slice(None))))
+
+    decode_canvas(denoiser, empty(2, 3, 3), make_sampler(spec, end_token=1))
+    assert sum(made) <= sum(asked)

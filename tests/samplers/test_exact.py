@@ -10,6 +10,7 @@ from unmask.core.errors import UserError
 from unmask.denoisers.codec import Codec
 from unmask.denoisers.folder import TextDenoiser
 from unmask.denoisers.transformer import Transformer, TransformerConfig
+from unmask.orders.folder import LearnedOrder
 from unmask.orders.policy import PolicyConfig, PolicyNetwork
 from unmask.samplers import SAMPLERS, DecodeRule, Learned
 from unmask.samplers.generate import decode
@@ -130,3 +131,17 @@ def test_a_canvas_without_padding_is_decoded_as_it_is(denoiser):
     shape = (3, 9)
     canvas = Canvas.make(torch.full(shape, 5), torch.ones(shape, dtype=torch.bool), 3)
     assert [len(each.tokens) for each in decode(denoiser, canvas, exact=True)] == [9] * 3
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_of_a_learned_order_each_row_has_the_rule_of_its_own_budget(denoiser, temperature):
+    rules = {1: DecodeRule("sample"), 3: DecodeRule("threshold", level=0.2), 8: DecodeRule("threshold", 0.9, pace=True)}
+    order = LearnedOrder(policy(denoiser.network.hidden_width), rules)
+    canvas = denoiser.codec.canvas(PROMPTS, 12, 3)
+    mixed = replace(canvas, budget=torch.tensor([1, 8, 3, 2, 8, 1, 3, 24]))
+    options = {"exact": True, "temperature": temperature, "log_probs": True, "seed": 3}
+    together = decode(denoiser, mixed, sampler=order, **options)
+    for row, budget in enumerate(mixed.budget.tolist()):
+        (alone,) = decode(denoiser, mixed.take(torch.tensor([row])), sampler=order.unmasker(budget), **options)
+        assert together[row] == alone
+    assert len({each.steps for each in together}) > 2

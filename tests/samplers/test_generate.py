@@ -1,5 +1,6 @@
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -285,3 +286,20 @@ def test_an_approximate_cache_is_asked_for_by_name_and_exact_with_a_full_pass_at
 def test_a_cache_for_another_denoiser_is_refused(scripted):
     with pytest.raises(UserError, match="a cache needs the native transformer, and Scripted is another denoiser"):
         decode(scripted(), ["1+2?"], budget=2, cache="prefix-approximate")
+
+
+@pytest.mark.parametrize("number", [np.int64, np.int32, np.uint8])
+def test_whole_numbers_of_numpy_are_whole_numbers(network, number):
+    canvas = network.codec.canvas(PROMPTS, 12, 3)
+    options = {"sampler": "random", "temperature": 1.0, "batch": number(2), "seed": number(7)}
+    for prompts in (PROMPTS, canvas):
+        found = decode(network, prompts, budget=number(3), **options)
+        assert found == decode(network, prompts, budget=3, **options | {"seed": 7, "batch": 2})
+
+
+@pytest.mark.parametrize("rows", [[1.5, 2], ["a", "b"], [2**70, 1], [True, False]])
+def test_keys_that_are_no_whole_numbers_are_refused(scripted, rows):
+    denoiser = scripted()
+    with pytest.raises(UserError, match="`row` of a canvas must be"):
+        decode(denoiser, ["7?", "8?"], budget=2, rows=rows)
+    assert denoiser.calls == 0

@@ -133,3 +133,17 @@ def test_a_rule_survives_the_way_to_a_file_and_back():
 def test_a_wrong_rule_is_refused_by_name(values, message):
     with pytest.raises(UserError, match=message):
         DecodeRule.from_dict(values)
+
+
+@pytest.mark.parametrize("rule", [DecodeRule("sample"), DecodeRule("threshold"), DecodeRule("threshold", pace=True)])
+def test_a_law_that_is_no_number_in_one_row_is_refused_by_row_and_step(confident, rule):
+    """As hidden states make it that pass float16: nothing of it, or all of it, would be revealed without a word."""
+    case = confident([0.5] * 4, rows=3)
+
+    def damaged(canvas, denoised):
+        logits = torch.tensor(COINS).logit().repeat(len(canvas.row), 1)
+        logits[(canvas.row == 1) & (canvas.step == 1)] = torch.nan
+        return Bernoulli(logits, canvas.masked)
+
+    with pytest.raises(UserError, match="the learned order gives NaN for row 1, at step 2"):
+        case.decode(Learned(damaged, rule), budget=9, seed=2)

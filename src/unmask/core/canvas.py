@@ -1,9 +1,12 @@
 """The canvas: the sequence being written. The only thing that evolves during decoding."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from unmask.core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,26 @@ class Canvas:
         valid: Tensor | None = None,
         row: Tensor | None = None,
     ) -> "Canvas":
-        """A canvas at step 0; every position is valid and rows are numbered 0..B-1 unless said otherwise."""
-        rows, device = tokens.shape[0], tokens.device
-        valid = torch.ones_like(masked) if valid is None else valid
-        return Canvas(
+        """A canvas at step 0; every position is valid and rows are numbered 0..B-1 unless said otherwise.
+
+        Arrays, nested lists and other whole numbers will do, masks of 0 and 1 among them. Raises UserError on what does
+        not fit together.
+        """
+        tokens = whole_numbers("tokens", tokens)
+        rows, device = len(tokens) if tokens.dim() else 0, tokens.device
+        masked = _mask("masked", masked).to(device)
+        valid = torch.ones_like(masked) if valid is None else _mask("valid", valid).to(device)
+        budget = whole_numbers("budget", budget).to(device)
+        canvas = Canvas(
             tokens=tokens,
-            masked=masked & valid,
+            masked=masked & valid if masked.shape == valid.shape else masked,
             valid=valid,
             step=torch.zeros(rows, dtype=torch.long, device=device),
-            budget=torch.as_tensor(budget, dtype=torch.long, device=device).expand(rows).clone(),
-            row=torch.arange(rows, device=device) if row is None else row,
+            budget=budget.repeat(rows) if budget.numel() == 1 else budget,
+            row=torch.arange(rows, device=device) if row is None else whole_numbers("row", row).to(device),
         )
+        check_canvas(canvas)
+        return canvas
 
     @property
     def unfinished(self) -> Tensor:
@@ -88,3 +100,45 @@ class Canvas:
     def to(self, device: torch.device | str) -> "Canvas":
         """The same canvas on another device."""
         return Canvas(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def check_canvas(canvas: Canvas) -> None:
+    """Raise UserError unless every part has the type and shape it must have, and nothing is masked on padding."""
+    shape = tuple(canvas.tokens.shape) if isinstance(canvas.tokens, Tensor) else ()
+    for name in canvas.__dataclass_fields__:
+        value = getattr(canvas, name)
+        kind = torch.bool if name in ("masked", "valid") else torch.long
+        wanted = shape[:1] if name in ("step", "budget", "row") else shape
+        if not isinstance(value, Tensor) or value.dtype != kind or tuple(value.shape) != wanted or len(shape) != 2:
+            found = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            axes = "[rows]" if name in ("step", "budget", "row") else "[rows, positions]"
+            raise UserError(
+                f"`{name}` of a canvas must be {kind} {axes}, as many of both as there are tokens, got {found}"
+                f"{f' beside tokens {list(shape)}' if name != 'tokens' else ''}"
+            )
+    if bool((canvas.masked & ~canvas.valid).any()):
+        raise UserError("a canvas has masked positions on its padding: what is to be written must be valid too")
+
+
+def whole_numbers(name: str, value: Any) -> Tensor:
+    """`value` as a long tensor. Raises UserError if it is no whole number, or one beyond 64 bits."""
+    found = _tensor(name, value)
+    if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
+        raise UserError(f"`{name}` of a canvas must be whole numbers, got {found.dtype}")
+    return found.long()
+
+
+def _mask(name: str, value: Any) -> Tensor:
+    """`value` as a bool tensor. Raises UserError unless it is made of true and false, or of 1 and 0."""
+    found = _tensor(name, value)
+    if found.dtype != torch.bool and not bool(((found == 0) | (found == 1)).all()):
+        raise UserError(f"`{name}` of a canvas must be true or false at each position, got {found.dtype}")
+    return found.bool()
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        what = "numbers of at most 64 bits, in a tensor or lists"
+        raise UserError(f"`{name}` of a canvas must be {what}: {error}") from error

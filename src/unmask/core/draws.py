@@ -8,11 +8,14 @@ in bfloat16 and float16 that turns near ties, and `decode(..., exact=True)` is w
 
 import zlib
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
+from unmask.core.errors import UserError
 
 
 def _signed(value: int) -> int:
@@ -59,6 +62,12 @@ class Draws:
     """A source of uniform numbers for one run. Two sources with the same seed are the same source."""
 
     seed: int
+
+    def __post_init__(self) -> None:
+        seed: Any = self.seed
+        if not isinstance(seed, Integral):
+            raise UserError(f"seed must be a whole number, got {seed!r}")
+        object.__setattr__(self, "seed", int(seed))  # numpy's would pass their 64 bits
 
     def uniform(self, canvas: Canvas, purpose: str) -> Tensor:
         """float64 [B, L] in (0, 1): one number per position, for this step of each row and this purpose."""

@@ -39,4 +39,4 @@ def even_quota(canvas_masked: Tensor, steps_left: Tensor) -> Tensor:
     ceil(masked / steps_left) taken afresh at each step gives exactly that split.
     """
     left = canvas_masked.sum(dim=-1)
-    return torch.div(left + steps_left.clamp(min=1) - 1, steps_left.clamp(min=1), rounding_mode="floor")
+    return -torch.div(-left, steps_left.clamp(min=1), rounding_mode="floor")  # no sum that could pass 64 bits

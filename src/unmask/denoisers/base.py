@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -35,12 +34,27 @@ class Statistics(NamedTuple):
 def statistics(logits: Tensor, entropy: bool) -> Statistics:
     """Of logits [m, V], with no more than two temporaries of that size."""
     log_prob = logits.float().log_softmax(dim=-1)
-    top = log_prob.topk(min(2, log_prob.shape[-1]), dim=-1)
+    values, tokens = two_best(logits, log_prob)
     found = log_prob.new_zeros(0)
     if entropy:
         log_prob.clamp_(min=-1e30)  # 0 * -inf
         found = -log_prob.exp().mul_(log_prob).sum(dim=-1)
-    return Statistics(top.values.exp(), top.indices, found)
+    return Statistics(values.exp(), tokens, found)
+
+
+def two_best(logits: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor]:
+    """[m, 2] each: the two largest of `log_prob` [m, V], and their tokens.
+
+    Of equals the first, as argmax has it: `topk` takes another on another device. Numbers of few bits are often equal.
+    """
+    best = log_prob.topk(min(3, log_prob.shape[-1]), dim=-1)
+    tokens = best.indices[:, :2]
+    level = (best.values[:, 1:] == best.values[:, :-1]).any(dim=-1).nonzero().squeeze(-1)
+    if len(level):
+        first = logits[level].argmax(dim=-1, keepdim=True)
+        others = log_prob[level].clamp(min=-1e30).scatter(-1, first, -torch.inf)
+        tokens = tokens.index_copy(0, level, torch.cat([first, others.argmax(dim=-1, keepdim=True)], dim=-1))
+    return best.values[:, :2], tokens
 
 
 class Rows(Protocol):
@@ -81,9 +95,6 @@ def pieces(part: slice, vocabulary: int, device: torch.device) -> list[slice]:
     return [slice(start, min(start + rows, part.stop)) for start in range(part.start, part.stop, rows)]
 
 
-KNOWN = frozenset({"_plain", "_full"})  # what a `Denoised` keeps of its statistics
-
-
 @dataclass(frozen=True)
 class Denoised:
     """The denoiser's answer, packed over the `M` masked positions of a canvas in row-major order.
@@ -101,6 +112,7 @@ class Denoised:
     hidden:  [M, D] or None: what the network knows about each masked position; order networks read it.
     held:    whether `logits` is there already, or is kept once it is made.
     canvas:  what it speaks of, to say in an error which row and step it was; None where that is not known.
+    reads_entropy: whether somebody will read the entropy, so that it is made along with the other statistics.
     """
 
     where: Tensor
@@ -110,17 +122,23 @@ class Denoised:
     hidden: Tensor | None = None
     held: bool = False
     canvas: Canvas | None = None
+    reads_entropy: bool = False
 
     @staticmethod
     def from_logits(canvas: Canvas, logits: Tensor, hidden: Tensor | None = None) -> "Denoised":
         """From logits [M, V] already packed over `canvas.masked.nonzero()`. Raises UserError if they are not."""
         where = canvas.masked.nonzero()
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(where) or not logits.shape[-1]:
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(where) or logits.shape[-1] < 2:
             found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UserError(
                 f"logits must be a tensor [{len(where)}, vocabulary], a row for each masked position in the order of "
-                f"canvas.masked.nonzero(), got {found}"
+                f"canvas.masked.nonzero(), and a column for each of at least two tokens, got {found}"
             )
+        if logits.is_complex():
+            raise UserError(f"logits must be real numbers, got {logits.dtype}")
+        if hidden is not None and (not isinstance(hidden, Tensor) or hidden.dim() != 2 or len(hidden) != len(where)):
+            found = list(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
+            raise UserError(f"hidden must be a tensor [{len(where)}, width], as many rows as the logits, got {found}")
         shape = (canvas.masked.shape[0], canvas.masked.shape[1])
         return Denoised(where, shape, logits.shape[-1], HeldRows(logits), hidden, True, canvas)
 
@@ -141,9 +159,9 @@ class Denoised:
         index = keep.nonzero().squeeze(-1)
         hidden = None if self.hidden is None else self.hidden[index]
         fewer = replace(self, where=self.where[index], logits=take(index), hidden=hidden)
-        for name in KNOWN & self.__dict__.keys():
-            known = Statistics(*(part[index] if len(part) else part for part in self.__dict__[name]))
-            fewer.__dict__[name] = known
+        if self.read:
+            known = (part[index] if len(part) else part for part in self.statistics())
+            fewer.__dict__["_statistics"] = Statistics(*known)
         self.__dict__["_last"] = fewer
         return fewer
 
@@ -153,7 +171,8 @@ class Denoised:
         There the most probable token stays what it is, its probability counts as 0, and the entropy as log V. The
         output head runs again where its logits are not kept.
         """
-        columns = torch.tensor(sorted(tokens), dtype=torch.long, device=self.where.device)
+        known = sorted(token for token in tokens if token < self.vocabulary)
+        columns = torch.tensor(known, dtype=torch.long, device=self.where.device)
 
         def rows(part: slice) -> Tensor:
             logits = self.logits(part)
@@ -162,20 +181,20 @@ class Denoised:
 
         best = self.top2_tokens[:, 0]
         lost = torch.isin(best, columns)
-        said = replace(self, logits=rows)._ask(entropy=True)
+        said = replace(self, logits=rows).statistics(entropy=True)
         found = Statistics(
             top2=said.top2.masked_fill(lost[:, None], 0.0),
             top2_tokens=torch.where(lost[:, None], self.top2_tokens, said.top2_tokens),
             entropy=said.entropy.masked_fill(lost, math.log(self.vocabulary)),
         )
         fewer = replace(self, logits=rows)
-        fewer.__dict__["_full"] = found
+        fewer.__dict__["_statistics"] = found
         return fewer
 
     @property
     def read(self) -> bool:
         """Whether its statistics are made already."""
-        return not KNOWN.isdisjoint(self.__dict__)
+        return "_statistics" in self.__dict__
 
     def chunks(self) -> list[slice]:
         """Slices that cover 0..M, each of as many rows as the output head makes at once."""
@@ -183,17 +202,15 @@ class Denoised:
         size = chunk_rows(self.vocabulary, itemsize)
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
-    @cached_property
-    def _plain(self) -> Statistics:
-        return self._ask(entropy=False)
+    def statistics(self, entropy: bool = False) -> Statistics:
+        """All that samplers read, made in one pass over the logits unless it is known already.
 
-    @cached_property
-    def _full(self) -> Statistics:
-        return self._ask(entropy=True)
-
-    @property
-    def _statistics(self) -> Statistics:
-        return self._full if "_full" in self.__dict__ else self._plain
+        entropy: with the entropy, which nobody else pays for; it is always there where `reads_entropy` says so.
+        """
+        known: Statistics | None = self.__dict__.get("_statistics")
+        if known is None or (entropy and len(known.entropy) < len(known.top2)):
+            known = self.__dict__["_statistics"] = self._ask(entropy or self.reads_entropy)
+        return known
 
     def _ask(self, entropy: bool) -> Statistics:
         """One pass over the vocabulary rows, chunk by chunk.
@@ -202,7 +219,7 @@ class Denoised:
         leaves, the next chunk would need new memory, and in the end [M, V] would be held after all.
         """
         count, device = len(self.where), self.where.device
-        top2 = torch.empty(count, min(2, self.vocabulary), device=device)
+        top2 = torch.empty(count, 2, device=device)
         found = Statistics(
             top2, torch.empty_like(top2, dtype=torch.long), torch.empty(count if entropy else 0, device=device)
         )
@@ -234,21 +251,17 @@ class Denoised:
     @property
     def top2(self) -> Tensor:
         """[M, 2]: the two largest token probabilities, float32."""
-        return self._statistics.top2
+        return self.statistics().top2
 
     @property
     def top2_tokens(self) -> Tensor:
         """long [M, 2]: the tokens they belong to."""
-        return self._statistics.top2_tokens
+        return self.statistics().top2_tokens
 
     @property
     def entropy(self) -> Tensor:
-        """[M]: entropy of the token distribution in nats, float32.
-
-        It costs a pass over the logits where the other statistics are known already, so whoever reads both asks for it
-        first; nobody pays for it who does not ask.
-        """
-        return self._full.entropy
+        """[M]: entropy of the token distribution in nats, float32; see `statistics` for what it costs."""
+        return self.statistics(entropy=True).entropy
 
     def log_prob(self, tokens: Tensor) -> Tensor:
         """[M]: log-probability of `tokens` (long [M]), differentiable where the logits are.
@@ -307,7 +320,8 @@ class Denoised:
                 part = logits[piece.start - chunk.start : piece.stop - chunk.start].double()
                 cdf = (part / temperature).softmax(dim=-1).cumsum(dim=-1)  # [m, V]
                 total[piece] = cdf[:, -1]
-                target = uniform[piece, None] * cdf[:, -1:]
+                below = torch.nextafter(cdf[:, -1:], torch.zeros_like(cdf[:, -1:]))  # inside the last possible token
+                target = (uniform[piece, None] * cdf[:, -1:]).minimum(below)
                 tokens[piece] = torch.searchsorted(cdf, target, right=True).squeeze(-1).clamp(max=self.vocabulary - 1)
             del logits  # before the next chunk is made
         self._refuse(total.isnan())
@@ -387,6 +401,8 @@ def check_answer(denoised: Any, asked: Canvas) -> Denoised:
             f"a denoiser returns a Denoised, got {type(denoised).__name__}: end it with "
             "`return unmask.Denoised.from_logits(canvas, logits)`"
         )
+    if denoised.canvas is asked:  # it is packed over what is masked there
+        return denoised
     if denoised.shape != tuple(asked.masked.shape) or not torch.equal(denoised.where, asked.masked.nonzero()):
         raise UserError(
             f"the denoiser speaks of {len(denoised.where)} positions of a canvas {list(denoised.shape)}, and was asked "

@@ -58,7 +58,7 @@ class BorrowedDenoiser:
     @torch.no_grad()
     def __call__(self, canvas: Canvas) -> Denoised:
         """One forward pass over all positions; logits [M, V] of the masked ones are kept."""
-        tokens = torch.where(canvas.masked, self.mask_token, canvas.tokens)
+        tokens = torch.where(canvas.valid & ~canvas.masked, canvas.tokens, self.mask_token)  # padding may be any number
         answer = self.model(input_ids=tokens, **self._arguments(canvas))
         row, position = canvas.masked.nonzero(as_tuple=True)
         if self.shift:  # what is said of a token stands one position before it, but for the first of a row

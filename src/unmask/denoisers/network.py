@@ -72,9 +72,9 @@ class Network(nn.Module):
         return logits
 
     def visible(self, canvas: Canvas) -> Tensor:
-        """long [B, L]: the tokens to read, the mask token where something is still to be written.
+        """long [B, L]: the tokens to read; the mask token where something is still to be written, and on padding.
 
-        Raises UserError if the canvas is longer than the network reads.
+        Raises UserError if the canvas is longer than the network reads, or a token is none of its vocabulary.
         """
         columns = canvas.tokens.shape[1]  # padding among them, which does not count
         longest = columns if columns <= self.config.context else int(canvas.valid.sum(dim=-1).max())
@@ -83,7 +83,12 @@ class Network(nn.Module):
                 f"the canvas has {longest} positions but this denoiser reads at most "
                 f"{self.config.context}; shorten the prompt or the response"
             )
-        return torch.where(canvas.masked, self.config.mask_token, canvas.tokens)
+        tokens = torch.where(canvas.valid & ~canvas.masked, canvas.tokens, self.config.mask_token)
+        wrong = (tokens < 0) | (tokens >= self.config.vocabulary)
+        if bool(wrong.any()):
+            token, count = int(tokens[wrong][0]), self.config.vocabulary
+            raise UserError(f"a canvas has the token {token}, and this denoiser has {count}, from 0")
+        return tokens
 
     def forward(self, canvas: Canvas) -> Denoised:
         return self.answer(canvas, self.encode(self.visible(canvas), canvas.valid)[canvas.masked])

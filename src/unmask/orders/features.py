@@ -64,9 +64,10 @@ def position_features(canvas: Canvas, denoised: Denoised) -> Tensor:
     and of the entropy among the row's masked positions (0 = most certain, 1 = least), and how far into the masked
     positions this one lies.
     """
-    entropy = denoised.to_rows(denoised.entropy, 0.0)  # first: then all is made in one pass over the logits
-    first = denoised.to_rows(denoised.top2[:, 0], 0.5)
-    second = denoised.to_rows(denoised.top2[:, 1], 0.5)
+    known = denoised.statistics(entropy=True)
+    entropy = denoised.to_rows(known.entropy, 0.0)
+    first = denoised.to_rows(known.top2[:, 0], 0.5)
+    second = denoised.to_rows(known.top2[:, 1], 0.5)
     count = canvas.masked.sum(dim=-1, keepdim=True).clamp(min=1).float()
     certain = rank_within_row(first, canvas.masked)
     settled = rank_within_row(-entropy, canvas.masked)

@@ -55,6 +55,8 @@ class PolicyNetwork(nn.Module):
     other would say next: best guesses of one step that do not go together (**ours**, decision 010).
     """
 
+    reads_entropy = True
+
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
         if config.components < 1:

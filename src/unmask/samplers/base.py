@@ -30,6 +30,9 @@ class Unmasker(Protocol):
     reads_tokens: True if it looks at the drawn token. The written law is then no longer the denoiser's, so
         only unmaskers where it is False may be scored by the bound (`written` is None for those).
     may_be_empty: True if a step may reveal nothing in an unfinished row; such a step costs no denoiser call.
+
+    One that reads entropies says so by a further `reads_entropy = True`: they are then made in one pass with what
+    wrappers read. Whoever does not still gets them, for a pass over the logits of their own.
     """
 
     @property
@@ -146,6 +149,11 @@ def idle(unmasker: AnyUnmasker, canvas: Canvas, denoised: Denoised, state: State
     return unmasker.idle(canvas, denoised, state, draws).clamp(min=0).minimum((canvas.steps_left - 1).clamp(min=0))
 
 
+def reads_entropy(unmasker: AnyUnmasker) -> bool:
+    """Whether it says that it reads entropies; most do not."""
+    return bool(getattr(unmasker, "reads_entropy", False))
+
+
 class Stateless:
     """Base of the samplers that need no memory and do not look at drawn tokens."""
 
@@ -158,7 +166,7 @@ class Stateless:
 
 
 class Wrapper:
-    """Base of what stands around another sampler: looks at drawn tokens, and may be empty, exactly if `inner` does."""
+    """Base of what stands around another sampler: reads what `inner` reads, and may be empty exactly if it may."""
 
     inner: "AnyUnmasker"
 
@@ -171,3 +179,8 @@ class Wrapper:
     def may_be_empty(self) -> bool:
         """As `inner`."""
         return self.inner.may_be_empty
+
+    @property
+    def reads_entropy(self) -> bool:
+        """As `inner`."""
+        return reads_entropy(self.inner)

@@ -119,8 +119,9 @@ class BlockwiseEditor(Wrapper):
     ) -> tuple[Edit, BlockState]:
         """The inner sampler's choice in the leftmost stage with something left."""
         inside, state = open_block(canvas, state, self.inner.init)
-        edit, inner = self.inner.edit(inside, denoised, written, state.inner, draws)
         last, mine = inside.last_step[:, None], state.stage == state.open[:, None]
+        answer = denoised.only(mine)  # of other blocks no logits are made
+        edit, inner = self.inner.edit(inside, answer, written, state.inner, draws)
         return Edit(
             reveal=inside.masked & (edit.reveal | last),
             remask=edit.remask & mine & ~canvas.masked & ~last,

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unmask.core.canvas import Canvas
+from unmask.core.canvas import Canvas, check_canvas
 from unmask.core.draws import Draws
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised, Denoiser, Memory, Rereader, begin, check_answer, denoise
-from unmask.samplers.base import AnyUnmasker, Editor, Selection, State, check_sampler, idle
+from unmask.samplers.base import AnyUnmasker, Editor, Selection, State, check_sampler, idle, reads_entropy
 from unmask.samplers.options import check_temperature
 from unmask.samplers.state import take_rows, where_rows
 
@@ -96,6 +96,20 @@ class Step(NamedTuple):
         return f"Step {self.number}; {'; '.join(shown)}" + (f"; and {more} rows more" if more else "")
 
 
+class Reveals(NamedTuple):
+    """Of the rows still being written: `revealed_at` and `log_prob` [b, L], see `Decoded`."""
+
+    revealed_at: Tensor
+    log_prob: Tensor
+
+    def step(self, choice: Choice, after: Canvas, log_prob: Tensor) -> "Reveals":
+        """The same after one more; nothing is kept of what is masked again."""
+        positions = choice.selection.positions
+        revealed_at = torch.where(positions, after.step[:, None], self.revealed_at)
+        kept = torch.where(positions, log_prob, self.log_prob)
+        return Reveals(revealed_at.masked_fill(choice.remask, 0), kept.masked_fill(choice.remask, torch.nan))
+
+
 def draw_tokens(canvas: Canvas, denoised: Denoised, draws: Draws, temperature: float) -> Tensor:
     """long [B, L]: a token for every position `denoised` speaks of, 0 elsewhere. The argmax at temperature 0."""
     if temperature == 0:
@@ -115,7 +129,8 @@ def ask(
         )
     if not getattr(unmasker, "rereads", False):  # the protocol itself is slow to ask for at every step
         denoised, memory = denoise(denoiser, canvas, memory)
-        return check_answer(denoised, canvas), memory
+        check_answer(denoised, canvas)
+        return replace(denoised, reads_entropy=True) if reads_entropy(unmasker) else denoised, memory
     if not isinstance(denoiser, Rereader):
         raise UserError(
             f"{type(unmasker).__name__} looks again at what it wrote, and this denoiser does not say what it would "
@@ -206,21 +221,22 @@ def decode_canvas(
     draws = Draws(seed)
     decoded = _blank(canvas)
     rows = canvas.unfinished.nonzero().squeeze(-1)  # [b], where the rows still being written stand
-    active = canvas.take(rows)
-    ours = active.masked
+    active, ours = canvas.take(rows), canvas.masked[rows]
+    reveals = Reveals(decoded.revealed_at[rows], decoded.probability[rows])
     state, memory = unmasker.init(active), begin(denoiser, active)
     number = 0
     while len(rows):
         (denoised, memory), number = ask(denoiser, active, memory, unmasker, ours), number + 1
         choice = choose(active, denoised, unmasker, state, draws, ours=ours, temperature=temperature)
         after = choice.canvas.reveal(choice.selection.positions, choice.tokens).remask(choice.remask)
-        _record(decoded, rows, choice, after, _log_prob(choice.denoised, choice.tokens, temperature, log_probs))
+        reveals = reveals.step(choice, after, _log_prob(choice.denoised, choice.tokens, temperature, log_probs))
         if on_step is not None:
             on_step(Step(number, rows, choice.canvas, after, choice.selection, choice.tokens, denoised))
-        going = after.unfinished if stop is None else after.unfinished & ~stop(after)
+        going = after.unfinished if stop is None else after.unfinished & ~_stopped(stop, after)
         active, state = after, choice.state
         if not bool(going.all()):
-            rows, active, ours = rows[going], active.take(going), ours[going]
+            _finish(decoded, rows, ~going, active, reveals, number)
+            rows, active, ours, reveals = rows[going], active.take(going), ours[going], take_rows(reveals, going)
             state, memory = take_rows(state, going), take_rows(memory, going)
     # summed from left to right, so that not even the rounding depends on padding
     log_prob = decoded.probability.nan_to_num(nan=0.0).cumsum(dim=-1)[:, -1:].sum(dim=-1)
@@ -237,6 +253,7 @@ def _check(denoiser: Denoiser, canvas: Canvas, temperature: float, unmasker: Any
         raise UserError(f"a denoiser is called with a canvas, and {type(denoiser).__name__} cannot be called")
     if not isinstance(canvas, Canvas):
         raise UserError(f"there is no canvas to write, got {type(canvas).__name__}; make one with unmask.Canvas.make")
+    check_canvas(canvas)
     check_temperature("temperature", temperature)
     check_budgets(canvas)
     if unmasker.may_be_empty and bool((canvas.budget > MOST_STEPS).any()):
@@ -244,6 +261,14 @@ def _check(denoiser: Denoiser, canvas: Canvas, temperature: float, unmasker: Any
             f"budget must be at most {MOST_STEPS} for a sampler that may leave steps empty, as it goes through all of "
             f"them, got {int(canvas.budget.max())}; name another sampler for one that takes the steps it needs"
         )
+
+
+def _stopped(stop: Callable[[Canvas], Tensor], canvas: Canvas) -> Tensor:
+    ended = stop(canvas)
+    if not isinstance(ended, Tensor) or ended.dtype != torch.bool or ended.shape != canvas.step.shape:
+        what = f"{ended.dtype} {list(ended.shape)}" if isinstance(ended, Tensor) else type(ended).__name__
+        raise UserError(f"`stop` must say true or false of each row, a bool tensor [{len(canvas.step)}], got {what}")
+    return ended
 
 
 def check_budgets(canvas: Canvas) -> None:
@@ -275,14 +300,12 @@ def _log_prob(denoised: Denoised, tokens: Tensor, temperature: float, log_probs:
     return denoised.to_rows(values, torch.nan)
 
 
-def _record(decoded: Decoded, rows: Tensor, choice: Choice, after: Canvas, log_prob: Tensor) -> None:
-    """Scatter one step into the buffers of `decoded`. The denoiser passed once over each of `rows`."""
-    positions = choice.selection.positions
-    decoded.nfe[rows] += 1
-    decoded.canvas.tokens[rows] = after.tokens
-    decoded.canvas.masked[rows] = after.masked
-    decoded.canvas.step[rows] = after.step
-    revealed_at = torch.where(positions, after.step[:, None], decoded.revealed_at[rows])
-    decoded.revealed_at[rows] = revealed_at.masked_fill(choice.remask, 0)
-    probability = torch.where(positions, log_prob, decoded.probability[rows])
-    decoded.probability[rows] = probability.masked_fill(choice.remask, torch.nan)
+def _finish(decoded: Decoded, rows: Tensor, gone: Tensor, canvas: Canvas, reveals: Reveals, passes: int) -> None:
+    """Write the rows that are `gone` (bool [b]) into the buffers of `decoded`: each was part of every pass so far."""
+    place, last = rows[gone], canvas.take(gone)
+    decoded.nfe[place] = passes
+    decoded.canvas.tokens[place] = last.tokens
+    decoded.canvas.masked[place] = last.masked
+    decoded.canvas.step[place] = last.step
+    decoded.revealed_at[place] = reveals.revealed_at[gone]
+    decoded.probability[place] = reveals.log_prob[gone]

@@ -1,6 +1,7 @@
 """The smallest entropy first."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -26,6 +27,7 @@ class Entropy(FixedQuota):
     alg_temp: float = temperature(0.0)
     schedule: str = choice("even", ("even", "linear"))
     eps: float = number(0.001, 0, 1)
+    reads_entropy: ClassVar[bool] = True
 
     def select(
         self, canvas: Canvas, denoised: Denoised, written: Tensor | None, state: State, draws: StepDraws

@@ -1,6 +1,7 @@
 """As many positions as stay certain together."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ class EntropyBounded(Stateless):
     """
 
     bound: float = number(0.1, 0)
+    reads_entropy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from unmask.core.canvas import Canvas
+from unmask.core.canvas import Canvas, check_canvas, whole_numbers
 from unmask.core.devices import check_float64
 from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoiser
@@ -204,13 +204,15 @@ def _open(
     count = len(prompts.row) if isinstance(prompts, Canvas) else len(given or ())
     if count == 0:
         raise UserError("there is no prompt to decode; give at least one")
-    if rows is not None and len(rows) != count:
-        raise UserError(f"rows must name each of the {count} prompts, got {len(rows)} numbers")
+    if rows is not None and (not hasattr(rows, "__len__") or len(rows) != count):
+        many = f"{len(rows)} numbers" if hasattr(rows, "__len__") else repr(rows)
+        raise UserError(f"rows must name each of the {count} prompts, got {many}")
     if budget is not None or not isinstance(prompts, Canvas):
         check_whole("budget", budget, 1)
     if isinstance(prompts, Canvas):
-        budgets = prompts.budget if budget is None else torch.full_like(prompts.budget, budget)
-        canvas = replace(prompts, budget=budgets)
+        check_canvas(prompts)
+        budgets = prompts.budget if budget is None else whole_numbers("budget", budget).expand_as(prompts.budget)
+        canvas = replace(prompts, budget=budgets.to(prompts.budget.device))
         check_budgets(canvas)
     else:
         assert given is not None
@@ -219,7 +221,7 @@ def _open(
             split_special_tokens=split_special_tokens,
         )  # fmt: skip
     if rows is not None:
-        canvas = replace(canvas, row=torch.tensor(list(rows), device=canvas.row.device))
+        canvas = replace(canvas, row=whole_numbers("row", list(rows)).to(canvas.row.device))
     return canvas, given
 
 

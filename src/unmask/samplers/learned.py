@@ -77,6 +77,17 @@ def ruled(law: RevealLaw, rule: DecodeRule) -> RevealLaw:
     return changed(changed(law, "sharpen", "sharpness", rule.sharpness), "scale", "scale", rule.scale)
 
 
+def check_law(canvas: Canvas, inclusion: Tensor) -> None:
+    """Raise UserError where `inclusion` [B, L] is no probability: NaN would be as good as never, or as always."""
+    wrong = (inclusion.isnan() & canvas.masked).any(dim=-1)
+    if bool(wrong.any()):
+        row, step = int(canvas.row[wrong][0]), int(canvas.step[wrong][0]) + 1
+        raise UserError(
+            f"the learned order gives NaN for row {row}, at step {step}: the denoiser's hidden states pass what their "
+            "dtype holds, then load it in another (bfloat16 or float32), or weights are damaged, then fetch them again"
+        )
+
+
 @dataclass(frozen=True)
 class Learned:
     """Reveal what the policy p(S | canvas, budget) says, by `rule` (after arXiv 2602.23968).
@@ -102,6 +113,11 @@ class Learned:
         always_some = self.rule.kind == "threshold" or self.rule.pace
         return not always_some and bool(getattr(self.policy, "may_be_empty", False))
 
+    @property
+    def reads_entropy(self) -> bool:
+        """Where the policy says so."""
+        return bool(getattr(self.policy, "reads_entropy", False))
+
     def init(self, canvas: Canvas) -> State:
         """No state: a policy sees all it needs on the canvas."""
         return None
@@ -112,6 +128,7 @@ class Learned:
         """One policy call, then the rule."""
         law = ruled(self.policy(canvas, denoised), self.rule)
         inclusion = law.inclusion()  # [B, L]
+        check_law(canvas, inclusion)
         if self.rule.kind == "sample":
             positions = law.sample(draws) & canvas.masked
         else:

@@ -11,11 +11,13 @@
 import sys
 from collections.abc import Callable
 from dataclasses import field, fields
-from typing import Any, NamedTuple
+from numbers import Integral, Real
+from typing import Any, NamedTuple, TypeGuard
 
 from unmask.core.errors import UserError
-from unmask.core.typed import LARGEST, brief
+from unmask.core.typed import brief
 
+MOST = 2**63 - 1  # of whole numbers: what a tensor holds
 COLDEST = 1e-100  # of temperatures: float32 logits, up to 3e38, divided by it are far from the end of float64
 
 
@@ -71,7 +73,7 @@ def option_ranges(kind: Any) -> dict[str, str]:
 
 def check_range(option: str, value: object, low: float, high: float = float("inf")) -> None:
     """Raise UserError unless `value` is a number from `low` to `high`, both included."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+    if not isinstance(value, bool) and isinstance(value, Real) and low <= float(value) <= high:
         return
     raise UserError(f"{option} must be {_span(low, high)}, got {value}")
 
@@ -79,18 +81,23 @@ def check_range(option: str, value: object, low: float, high: float = float("inf
 def check_temperature(option: str, value: Any) -> None:
     """Raise UserError unless `value` is 0, or finite and not so small that logits divided by it pass float64."""
     check_range(option, value, 0)
-    if value != 0 and not COLDEST <= value <= sys.float_info.max:
+    if value != 0 and not COLDEST <= float(value) <= sys.float_info.max:
         raise UserError(
             f"{option} must be 0 (the most probable, no draw) or a finite number of at least {COLDEST:g}, got {value}"
         )
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is a whole number, of Python or of numpy; true and false are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def check_whole(option: str, value: object, low: int) -> None:
-    """Raise UserError unless `value` is a whole number from `low` that 32 bits hold."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+    """Raise UserError unless `value` is a whole number from `low` that 64 bits hold."""
+    if not is_whole(value) or value < low:
         raise UserError(f"{option} must be {_whole(low)}, got {brief(value)}")
-    if value > LARGEST:
-        raise UserError(f"{option} must be {_whole(low)} and at most {LARGEST}, got {brief(value)}")
+    if value > MOST:
+        raise UserError(f"{option} must be at most {MOST}, which is what 64 bits hold, got {brief(value)}")
 
 
 def check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
@@ -113,10 +120,11 @@ def check_path(option: str, value: object) -> None:
 
 def check_answer(option: str, value: object) -> None:
     """Raise UserError unless `value` is "all" or a whole number from 1."""
-    if value == "all":
+    if isinstance(value, str) and value == "all":
         return
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST:
+    if not is_whole(value) or value < 1:
         raise UserError(f"{option} must be all or {_whole(1)}, got {brief(value)}")
+    check_whole(option, value, 1)
 
 
 def _field(default: object, valid: Valid) -> Any:

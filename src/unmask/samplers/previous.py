@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unmask.core.canvas import Canvas
+from unmask.core.errors import UserError
 from unmask.denoisers.base import Denoised
 
 
@@ -48,6 +49,11 @@ class Previous:
         found = torch.full((len(now.where),), torch.inf, dtype=torch.float64, device=now.where.device)
         if self.denoised is None:
             return found
+        if self.denoised.vocabulary != now.vocabulary:
+            raise UserError(
+                f"the denoiser has a vocabulary of {now.vocabulary} at this step, and had {self.denoised.vocabulary} "
+                "at the last: it must be the same throughout"
+            )
         count = len(self.denoised.where)
         number = self.denoised.to_rows(torch.arange(count, device=now.where.device), -1)  # [B, L] then
         row, column = now.where.unbind(dim=-1)

@@ -23,7 +23,7 @@ from unmask.core.holding import LOCK, Held, hold
 from unmask.core.order import Order
 from unmask.core.temporary import sweep
 from unmask.core.typed import brief
-from unmask.denoisers.base import Denoised, Denoiser
+from unmask.denoisers.base import Denoised, Denoiser, Statistics
 from unmask.objectives import Credit, log_mean_exp, tilted_paths
 from unmask.reveals.base import OrderPolicy
 from unmask.train.shards import check_canvas, check_seen, check_tensor, reading_shard, shard_path, write_shard_file
@@ -47,6 +47,10 @@ class Kept:
     entropy: Tensor
     log_probs: Tensor | None
 
+    def statistics(self, entropy: bool = False) -> Statistics:
+        """As `Denoised.statistics`; the entropy is among them anyway."""
+        return Statistics(self.top2, self.top2_tokens, self.entropy)
+
     def log_prob(self, tokens: Tensor) -> Tensor:
         """[M]: of the clean tokens, which are the only ones that can be asked for."""
         return cast(Tensor, self.log_probs)
@@ -68,8 +72,7 @@ def keep(said: Denoised, tokens: Tensor | None = None) -> Kept:
     """What stays of `said`, where it is; `tokens` (long [B, L]) are those whose probability will be asked for."""
     hidden = None if said.hidden is None else said.hidden.bfloat16()
     log_probs = None if tokens is None else said.log_prob(said.from_rows(tokens)).float()
-    entropy = said.entropy  # first: then all is made in one pass over the logits
-    return Kept(said.where, said.shape, hidden, said.top2, said.top2_tokens, entropy, log_probs)
+    return Kept(said.where, said.shape, hidden, *said.statistics(entropy=True), log_probs)
 
 
 def kept_of(kept: Kept) -> dict[str, Tensor]:
