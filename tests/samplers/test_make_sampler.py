@@ -74,3 +74,13 @@ def test_own_options_come_with_their_defaults():
 
 def test_no_sampler_has_an_option_that_hides_a_common_one():
     assert not set(COMMON_OPTIONS) & {option for name in SAMPLERS for option in sampler_options(name)}
+
+
+@pytest.mark.parametrize(
+    "spec", ["klass:window={}", "slowfast:explore={}", "wino:most={}", "wino:least={}", "top-prob:block={}",
+             "top-prob:exit=prophet,answer={}"],
+)  # fmt: skip
+def test_a_whole_number_that_no_tensor_holds_is_refused_where_it_comes_in(spec):
+    make_sampler(spec.format(2**63 - 1))
+    with pytest.raises(UserError, match="must be at most 9223372036854775807, which is what 64 bits hold"):
+        make_sampler(spec.format(2**63))
