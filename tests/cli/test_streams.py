@@ -72,6 +72,14 @@ def test_no_answer_is_lost_on_a_stdout_of_another_encoding(denoiser: Path, encod
 
 
 @pytest.mark.slow
+def test_a_prompt_in_utf_8_is_read_where_the_machine_speaks_ascii(denoiser: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code, out, err = piped(b"", "sample", "--denoiser", denoiser, "--budget", 1, "--json", "第 é?", **ascii_only)
+    assert code == 0, err
+    assert json.loads(out)["prompt"] == "第 é?"
+
+
+@pytest.mark.slow
 def test_a_prompt_of_other_bytes_on_the_command_line_is_one_sentence(denoiser: Path) -> None:
     code, _, err = piped(b"", "sample", "--denoiser", denoiser, "--budget", 1, os.fsdecode(b"caf\xe9"))
     assert (code, len(err.splitlines())) == (2, 1), err

@@ -1,6 +1,8 @@
 """`unmask sample`: write responses to prompts."""
 
 import contextlib
+import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from unmask.denoisers.codec import Codec
     from unmask.denoisers.folder import TextDenoiser
     from unmask.samplers.generate import Generation, Sampler
+
+
+_ESCAPED = re.compile("[\udc80-\udcff]")  # a byte that the encoding of this machine has not got
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,12 +273,21 @@ def read_prompts(words: tuple[str, ...]) -> list[str]:
         if word == "-":
             prompts += [line.rstrip("\r") for line in read_stdin().split("\n") if line.strip()]
         else:
-            prompts.append(word)
+            prompts.append(as_typed(word))
     if not prompts:
         raise UserError(f'there is no prompt; give at least one, e.g. "{PROMPT}"')
     for number, prompt in enumerate(prompts, start=1):
         check_characters(prompt, f"prompt {number}")
     return prompts
+
+
+def as_typed(word: str) -> str:
+    """A word of the command line in UTF-8, whatever this machine took it for; bytes that are none stay as they are."""
+    if word.isascii():
+        return word
+    with contextlib.suppress(UnicodeError):
+        return os.fsencode(word).decode("utf-8") if _ESCAPED.search(word) else word
+    return word
 
 
 def read_stdin() -> str:
