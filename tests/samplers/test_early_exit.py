@@ -1,12 +1,14 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from unmask.core.canvas import Canvas
 from unmask.core.errors import UserError
 from unmask.exact import sampler_nll
 from unmask.samplers import make_sampler
-from unmask.samplers.early_exit import EarlyExit
+from unmask.samplers.early_exit import EarlyExit, enough
 from unmask.samplers.left_to_right import LeftToRight
 
 
@@ -68,3 +70,10 @@ def test_an_answer_without_an_exit_is_refused():
         make_sampler("margin:answer=4")
     with pytest.raises(UserError, match="exit must be one of never, prophet, got early"):
         make_sampler("margin:exit=early")
+
+
+def test_the_share_that_is_spent_is_of_the_rows_own_budget():
+    """Three steps are a tenth of thirty, half of six and three quarters of four."""
+    canvas = Canvas.make([[0, 0]] * 3, [[1, 1]] * 3, [30, 6, 4])
+    later = replace(canvas, step=torch.tensor([3, 3, 3]))
+    assert enough(later).tolist() == [7.5, 5.0, 2.5]
