@@ -44,7 +44,7 @@ COMMANDS = [
     ("sample --denoiser ./nowhere --budget 2 hi", "there is no folder ./nowhere"),
     ("sample --denoiser {denoiser} --budget 0 hi", "--budget must be at least 1, got 0"),
     ("sample --denoiser {denoiser} --budget 99999999999999999999 hi", "at most 9223372036854775807"),
-    ("sample --denoiser {denoiser} --budget 2 hi --sampler margin:block=99999999999999999999", "at most 9223372036854775807"),
+    ("sample --denoiser {denoiser} --budget 2 hi --sampler margin:block=99999999999999999999", "at most 92233720"),
     ("sample --denoiser {denoiser} --budget 2 hi --sampler margin:block=8,block=9", "has the option `block` twice"),
     ("sample --denoiser {denoiser} --budget 2 hi --sampler MARGIN", "Did you mean `margin`?"),
     ("sample --denoiser {denoiser} --budget 2 hi --device meta", "device `meta` holds shapes and computes nothing"),
