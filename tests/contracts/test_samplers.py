@@ -484,7 +484,7 @@ def test_a_row_alone_is_the_row_among_others_of_other_budgets_lengths_and_keys(
 
 @pytest.mark.slow
 @every_sampler
-@some_examples(15)
+@some_examples(5)
 @given(canvas=mixed_rows(), precision=st.sampled_from(PRECISIONS), temperature=st.sampled_from([0.0, 0.7, 1.0]))
 def test_a_row_alone_is_the_row_among_many_others(unmasker, canvas, precision, temperature):
     assert_rows_are_what_they_are_alone(
