@@ -18,9 +18,11 @@ test: $(VENV)/.installed
 check: $(VENV)/.installed
 	@$(MAKE) --no-print-directory -j 3 lint types fast
 
-# rooms whose tests import whole libraries of other people, or load and fit networks of every family: longer than `check` may
-LEFT_TO_TEST := $(addprefix --ignore=tests/,serve recipes evaluate/test_harness.py denoisers/families \
-	denoisers/test_from_transformers.py $(addprefix train/test_,big_denoisers.py lora.py features.py several_processes.py))
+# rooms whose tests import whole libraries of other people, load networks of every family or spoil files by the hundred: longer
+# than `check` may
+LEFT_TO_TEST := $(addprefix --ignore=tests/,serve recipes fuzz evaluate/test_harness.py \
+	evaluate/test_every_template.py denoisers/families denoisers/test_from_transformers.py denoisers/test_templates.py \
+	cli/test_checkpoints.py $(addprefix train/test_,big_denoisers.py lora.py features.py several_processes.py))
 
 fast: $(VENV)/.installed
 	@$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 $(LEFT_TO_TEST)

@@ -33,6 +33,7 @@ def imported() -> dict:
     return fresh()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heavy", ["transformers", "matplotlib", "datasets", "tyro", "huggingface_hub"])
 def test_importing_unmask_leaves_out(imported: dict, heavy: str) -> None:
     assert heavy not in imported["modules"]
@@ -58,6 +59,7 @@ def test_a_name_is_where_its_type_is_taken_from() -> None:
     assert {*seen, "__version__"} == set(unmask.__all__)
 
 
+@pytest.mark.slow
 def test_a_room_is_an_attribute_and_an_unknown_name_is_not() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import unmask; print(unmask.samplers.__name__, hasattr(unmask, 'nothing'))"],

@@ -297,6 +297,7 @@ def test_an_interrupt_is_one_line_and_130(run, monkeypatch) -> None:
     assert err == "stopped\n"
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(run, refused, sums: Path, tmp_path: Path, monkeypatch) -> None:
     def full(*arguments: object, **named: object) -> None:
         raise OSError(28, "No space left on device")

@@ -214,6 +214,7 @@ def test_a_temporary_name_that_somebody_prepared_is_not_followed(tmp_path, monke
     assert not (tmp_path / "file").is_symlink()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a umask")
 @pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
 def test_all_that_is_written_may_be_read_by_whom_the_umask_lets(tmp_path, mask):

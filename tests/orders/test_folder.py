@@ -219,6 +219,7 @@ def test_a_weight_that_is_no_number_is_named(saved, value):
         load_order(saved)
 
 
+@pytest.mark.slow
 def test_weights_as_whole_numbers_are_refused(saved):
     weights = load_file(saved / "model.safetensors")
     save_file(weights | {"head.bias": weights["head.bias"].int()}, saved / "model.safetensors")

@@ -147,6 +147,7 @@ def test_threshold_is_that_of_fast_dllm(rows, block, level):
     check(rows, f"threshold:level={level},block={block}", 200, published.fast_dllm, block=block, threshold=level)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [32, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("factor", [1.0, 2.5])
 def test_factor_as_published_is_that_of_fast_dllm(rows, block, factor):

@@ -212,6 +212,7 @@ def instructed(request, tmp_path):
     return load_denoiser(request.param.write(folder), dtype=torch.float32)
 
 
+@pytest.mark.slow
 def test_in_a_chat_the_response_begins_after_the_header_and_ends_its_turn(instructed):
     """In batches of prompts of different lengths, and where validation measures."""
     codec = instructed.codec

@@ -2,14 +2,13 @@
 
 import warnings
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from unmask.core.errors import UserError
 from unmask.core.memory import free_bytes
-from unmask.denoisers.checkpoint import Checkpoint, differ, open_checkpoint
+from unmask.denoisers.checkpoint import Checkpoint, differ
 from unmask.denoisers.families import FAMILIES, recognise
 from unmask.denoisers.families.base import Family
 from unmask.denoisers.folder import TextDenoiser
@@ -28,18 +27,6 @@ class Fitting(NamedTuple):
     config: Any
     moves: list[Move]
     left_out: list[str]
-
-
-def load_foreign(
-    path: Path,
-    device: str = "cpu",
-    dtype: torch.dtype | None = None,
-    new_head: int | None = None,
-    template: str | None = None,
-    ignore_extra: bool = False,
-) -> TextDenoiser:
-    """Load a folder, or one safetensors file with its tokenizer beside it. See `load_checkpoint`."""
-    return load_checkpoint(open_checkpoint(path), device, dtype, new_head, template, ignore_extra)
 
 
 def load_checkpoint(
